@@ -1,0 +1,1 @@
+"""Rule-based handoff-reliability monitor."""

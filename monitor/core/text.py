@@ -1,0 +1,193 @@
+"""The small values that people write in rule files: durations, zones, hours, days, globs.
+
+Every scalar of a YAML file reaches the models as text; each type here converts its own.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import time, timedelta
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
+_TERM = re.compile(r"(\d+)([smhdw])")
+_CALENDAR = re.compile(r"(\d{1,4})(bd|cd)")
+LONGEST: Final = timedelta(days=36_525)
+"""A hundred years: no rule needs more, and no sum of moments overflows."""
+
+
+class Plain(str):
+    """A scalar that stood without quotes in a YAML file, so that `3` may be a number and `"3"` is a text."""
+
+    __slots__ = ()
+
+
+class Model(BaseModel):
+    """What every model of a file shares: unknown keys are errors, and nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def parse_duration(text: Any) -> timedelta:
+    """Elapsed time from `90s`, `45m`, `4h`, `2d`, `1w` and their sums (`1h30m`); a day is 24 hours."""
+    if isinstance(text, timedelta):
+        return text
+    if not isinstance(text, str) or not _DURATION.fullmatch(text):
+        raise ValueError(f"`{text}` is not a duration: write 90s, 45m, 4h, 2d, 1w or a sum such as 1h30m")
+    found = timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in _TERM.findall(text)))
+    if found > LONGEST:
+        raise ValueError(f"`{text}` is longer than a hundred years")
+    return found
+
+
+def parse_signed_duration(text: Any) -> timedelta:
+    """A duration that may be negative: `-10m` is ten minutes before."""
+    if isinstance(text, str) and text.startswith("-"):
+        return -parse_duration(text[1:])
+    return parse_duration(text)
+
+
+class CalendarDuration(NamedTuple):
+    """So many business or calendar days after the local day of the trigger (contract, section 4)."""
+
+    days: int
+    business: bool
+
+
+def parse_limit(text: Any) -> timedelta | CalendarDuration:
+    """A duration, or calendar days: `2bd` (business days), `2cd`."""
+    if isinstance(text, CalendarDuration):
+        return text
+    found = _CALENDAR.fullmatch(text) if isinstance(text, str) else None
+    if found:
+        return CalendarDuration(int(found[1]), found[2] == "bd")
+    return parse_duration(text)
+
+
+def parse_zone(text: Any) -> ZoneInfo:
+    """A zone of the IANA database, such as `Europe/London`."""
+    if isinstance(text, ZoneInfo):
+        return text
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise ValueError(f"`{text}` is not a time zone: write one such as Europe/London") from None
+
+
+class HoursOfDay(NamedTuple):
+    """From `start` to `end` of local time, the end excluded; `end` not after `start` means on the next day."""
+
+    start: time
+    end: time | None
+    """None is the midnight that ends the day."""
+
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
+
+
+def parse_hours(text: Any) -> HoursOfDay:
+    """`22:00-07:00`."""
+    if isinstance(text, HoursOfDay):
+        return text
+    found = _HOURS.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        raise ValueError(f"`{text}` is not a span of hours: write 22:00-07:00")
+    start = time(int(found[1]), int(found[2]))
+    end = time(int(found[3]), int(found[4])) if found[3] else None
+    if start == end:
+        raise ValueError(f"`{text}` starts where it ends: leave `hours` out for the whole day")
+    if end == time(0):
+        end = None
+    return HoursOfDay(start, end)
+
+
+def parse_number(text: Any) -> Any:
+    """A whole number from its digits; anything else is left for pydantic to judge."""
+    return int(text) if isinstance(text, str) and re.fullmatch(r"\d{1,9}", text) else text
+
+
+def parse_share(text: Any) -> float:
+    """A share of one from `95%` or `0.95`."""
+    try:
+        found = float(text[:-1]) / 100 if isinstance(text, str) and text.endswith("%") else float(text)
+    except (TypeError, ValueError):
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise ValueError(f"`{text}` is not a share: write 95% or 0.95")
+    return found
+
+
+def parse_flag(text: Any) -> bool:
+    """`true` or `false`, and no other spelling."""
+    if isinstance(text, bool):
+        return text
+    if text not in ("true", "false"):
+        raise ValueError(f"`{text}` is neither true nor false")
+    return bool(text == "true")
+
+
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+def parse_value(text: Any) -> Any:
+    """An attribute's value: unquoted `3`, `2.5`, `true` are numbers and booleans, all else is text."""
+    if not isinstance(text, Plain):
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    found = _NUMBER.fullmatch(text)
+    if not found or len(text) > 40:
+        return str(text)
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d{1,9}[smhdw])+$", "examples": ["90s", "45m", "4h", "1h30m", "2d"]}
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+SignedDuration = Annotated[
+    timedelta,
+    BeforeValidator(parse_signed_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^-?(\d{1,9}[smhdw])+$", "examples": ["30m", "-10m"]}),
+]
+Limit = Annotated[
+    timedelta | CalendarDuration,
+    BeforeValidator(parse_limit),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^((\d{1,9}[smhdw])+|\d{1,4}(bd|cd))$", "examples": ["4h", "2bd", "2cd"]}
+    ),
+]
+TimeZone = Annotated[
+    ZoneInfo, BeforeValidator(parse_zone), WithJsonSchema({"type": "string", "examples": ["Europe/London"]})
+]
+Hours = Annotated[
+    HoursOfDay,
+    BeforeValidator(parse_hours),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d\d:\d\d-\d\d:\d\d$", "examples": ["22:00-07:00"]}
+    ),
+]
+Number = Annotated[int, BeforeValidator(parse_number)]
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["95%", 0.95]}),
+]
+Flag = Annotated[bool, BeforeValidator(parse_flag)]
+
+
+@lru_cache(maxsize=4096)
+def _regex(glob: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part) for part in re.split(r"\*+", glob)), re.DOTALL)
+
+
+def globbed(glob: str, text: str) -> bool:
+    """Whether the whole of `text` matches; `*` stands for any characters, all others for themselves."""
+    return glob == text or ("*" in glob and _regex(glob).fullmatch(text) is not None)
