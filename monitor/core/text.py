@@ -8,16 +8,27 @@ from __future__ import annotations
 import re
 from datetime import time, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    GetCoreSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic import GetJsonSchemaHandler as JsonHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
+_LONGEST_TEXT = 200
 _TERM = re.compile(r"(\d+)([smhdw])")
 _CALENDAR = re.compile(r"(\d{1,4})(bd|cd)")
 LONGEST: Final = timedelta(days=36_525)
@@ -33,19 +44,100 @@ class Plain(str):
 class Model(BaseModel):
     """What every model of a file shares: unknown keys are errors, and nothing changes once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+
+class DurationError(ValueError):
+    """A text that is no duration, or one that does not fit here."""
+
+
+def found(value: Any) -> str:
+    """How an error names what it found."""
+    if value is None:
+        return "an empty value"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value)
+    return f"`{text}`" if len(text) <= 60 else f"`{text[:60]}...`"
+
+
+Complaint = tuple[tuple[str | int, ...], str]
+"""The path of keys and positions from a model down to what is wrong, and the message."""
+
+
+def refuse(complaints: list[Complaint]) -> None:
+    """Raises one error that carries all complaints of a validator of a whole model; nothing if there are none."""
+    if complaints:
+        message = "; ".join(message for _, message in complaints)
+        raise PydanticCustomError("complaints", "{message}", {"message": message, "complaints": complaints})
+
+
+def shape_of(value: Any) -> str | None:
+    """The tag by which a union of one and several is told apart: errors then concern the branch that was meant.
+
+    No key of a file looks like these tags, which pydantic puts in the path of an error.
+    """
+    if isinstance(value, list):
+        return "|list|"
+    if value is None:
+        return "|null|"
+    return "|mapping|" if isinstance(value, BaseModel | dict) else "|one|"
+
+
+def by_shape(allowed: str) -> Discriminator:
+    """Picks the branch of a union by the shape of the value; `allowed` says in an error what may stand there."""
+    return Discriminator(
+        shape_of, custom_error_type="wrong_shape", custom_error_message=f"expected {allowed}"
+    )
+
+
+class _NotNull:
+    """Makes null an error where it is written; the field may still be absent."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(_refuse_null, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: JsonHandler
+    ) -> JsonSchemaValue:
+        found = handler(schema)
+        branches = [each for each in found.get("anyOf", []) if each != {"type": "null"}]
+        return branches[0] if len(branches) == 1 else {**found, "anyOf": branches}
+
+
+def _refuse_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("the value is empty: write one, or leave the key out")
+    return value
+
+
+T = TypeVar("T")
+Maybe = Annotated[T | None, _NotNull()]
+"""A field that may be left out (None), but not be written without a value."""
 
 
 def parse_duration(text: Any) -> timedelta:
     """Elapsed time from `90s`, `45m`, `4h`, `2d`, `1w` and their sums (`1h30m`); a day is 24 hours."""
     if isinstance(text, timedelta):
         return text
-    if not isinstance(text, str) or not _DURATION.fullmatch(text):
-        raise ValueError(f"`{text}` is not a duration: write 90s, 45m, 4h, 2d, 1w or a sum such as 1h30m")
-    found = timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in _TERM.findall(text)))
-    if found > LONGEST:
-        raise ValueError(f"`{text}` is longer than a hundred years")
-    return found
+    if isinstance(text, str) and _CALENDAR.fullmatch(text):
+        raise DurationError(
+            f"{found(text)} is in calendar days, which only deadlines of expect and steps may be"
+        )
+    if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not _DURATION.fullmatch(text):
+        raise DurationError(
+            f"{found(text)} is not a duration: write 90s, 45m, 4h, 2d, 1w or a sum such as 1h30m"
+        )
+    seconds = sum(int(count) * _UNITS[unit] for count, unit in _TERM.findall(text))
+    if seconds > LONGEST.total_seconds():
+        raise DurationError(f"{found(text)} is longer than a hundred years")
+    return timedelta(seconds=seconds)
 
 
 def parse_signed_duration(text: Any) -> timedelta:
@@ -66,9 +158,9 @@ def parse_limit(text: Any) -> timedelta | CalendarDuration:
     """A duration, or calendar days: `2bd` (business days), `2cd`."""
     if isinstance(text, CalendarDuration):
         return text
-    found = _CALENDAR.fullmatch(text) if isinstance(text, str) else None
-    if found:
-        return CalendarDuration(int(found[1]), found[2] == "bd")
+    days = _CALENDAR.fullmatch(text) if isinstance(text, str) else None
+    if days:
+        return CalendarDuration(int(days[1]), days[2] == "bd")
     return parse_duration(text)
 
 
@@ -79,7 +171,7 @@ def parse_zone(text: Any) -> ZoneInfo:
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        raise ValueError(f"`{text}` is not a time zone: write one such as Europe/London") from None
+        raise ValueError(f"{found(text)} is not a time zone: write one such as Europe/London") from None
 
 
 class HoursOfDay(NamedTuple):
@@ -97,11 +189,11 @@ def parse_hours(text: Any) -> HoursOfDay:
     """`22:00-07:00`."""
     if isinstance(text, HoursOfDay):
         return text
-    found = _HOURS.fullmatch(text) if isinstance(text, str) else None
-    if not found:
-        raise ValueError(f"`{text}` is not a span of hours: write 22:00-07:00")
-    start = time(int(found[1]), int(found[2]))
-    end = time(int(found[3]), int(found[4])) if found[3] else None
+    span = _HOURS.fullmatch(text) if isinstance(text, str) else None
+    if not span:
+        raise ValueError(f"{found(text)} is not a span of hours: write two times of day such as 22:00-07:00")
+    start = time(int(span[1]), int(span[2]))
+    end = time(int(span[3]), int(span[4])) if span[3] else None
     if start == end:
         raise ValueError(f"`{text}` starts where it ends: leave `hours` out for the whole day")
     if end == time(0):
@@ -117,12 +209,12 @@ def parse_number(text: Any) -> Any:
 def parse_share(text: Any) -> float:
     """A share of one from `95%` or `0.95`."""
     try:
-        found = float(text[:-1]) / 100 if isinstance(text, str) and text.endswith("%") else float(text)
+        share = float(text[:-1]) / 100 if isinstance(text, str) and text.endswith("%") else float(text)
     except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found <= 1:
-        raise ValueError(f"`{text}` is not a share: write 95% or 0.95")
-    return found
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError(f"{found(text)} is not a share: write 95% or 0.95")
+    return share
 
 
 def parse_flag(text: Any) -> bool:
@@ -130,7 +222,7 @@ def parse_flag(text: Any) -> bool:
     if isinstance(text, bool):
         return text
     if text not in ("true", "false"):
-        raise ValueError(f"`{text}` is neither true nor false")
+        raise ValueError(f"{found(text)} is neither true nor false")
     return bool(text == "true")
 
 
@@ -139,17 +231,22 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?(?:[eE][+-]?\d+)?")
 
 def parse_value(text: Any) -> Any:
     """An attribute's value: unquoted `3`, `2.5`, `true` are numbers and booleans, all else is text."""
+    if text is None or isinstance(text, dict | list):
+        raise ValueError(f"expected a text, a number, true or false; found {found(text)}")
     if not isinstance(text, Plain):
         return text
-    if text in ("true", "false"):
-        return text == "true"
-    found = _NUMBER.fullmatch(text)
-    if not found or len(text) > 40:
+    if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        return text.lower() == "true"
+    if len(text) > 40 or not _NUMBER.fullmatch(text):
         return str(text)
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^(\d{1,9}[smhdw])+$", "examples": ["90s", "45m", "4h", "1h30m", "2d"]}
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": r"^(\d{1,9}[smhdw])+$",
+    "examples": ["90s", "45m", "4h", "1h30m", "2d"],
+}
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 SignedDuration = Annotated[
@@ -161,7 +258,11 @@ Limit = Annotated[
     timedelta | CalendarDuration,
     BeforeValidator(parse_limit),
     WithJsonSchema(
-        {"type": "string", "pattern": r"^((\d{1,9}[smhdw])+|\d{1,4}(bd|cd))$", "examples": ["4h", "2bd", "2cd"]}
+        {
+            "type": "string",
+            "pattern": r"^((\d{1,9}[smhdw])+|\d{1,4}(bd|cd))$",
+            "examples": ["4h", "2bd", "2cd"],
+        }
     ),
 ]
 TimeZone = Annotated[
@@ -170,10 +271,14 @@ TimeZone = Annotated[
 Hours = Annotated[
     HoursOfDay,
     BeforeValidator(parse_hours),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^\d\d:\d\d-\d\d:\d\d$", "examples": ["22:00-07:00"]}
-    ),
+    WithJsonSchema({"type": "string", "pattern": r"^\d\d:\d\d-\d\d:\d\d$", "examples": ["22:00-07:00"]}),
 ]
+Value = Annotated[
+    str | int | float | bool,
+    BeforeValidator(parse_value),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+"""What an attribute is compared with."""
 Number = Annotated[int, BeforeValidator(parse_number)]
 Share = Annotated[
     float,
