@@ -6,7 +6,7 @@ Every scalar of a YAML file reaches the models as text; each type here converts 
 from __future__ import annotations
 
 import re
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,10 +27,10 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"(?:\d{1,9}[smhdw])+")
+_DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
 _LONGEST_TEXT = 200
-_TERM = re.compile(r"(\d+)([smhdw])")
-_CALENDAR = re.compile(r"(\d{1,4})(bd|cd)")
+_TERM = re.compile(r"([0-9]+)([smhdw])")
+_CALENDAR = re.compile(r"([0-9]{1,4})(bd|cd)")
 LONGEST: Final = timedelta(days=36_525)
 """A hundred years: no rule needs more, and no sum of moments overflows."""
 
@@ -182,7 +182,8 @@ class HoursOfDay(NamedTuple):
     """None is the midnight that ends the day."""
 
 
-_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-(?:([01][0-9]|2[0-3]):([0-5][0-9])|24:00)")
 
 
 def parse_hours(text: Any) -> HoursOfDay:
@@ -201,9 +202,19 @@ def parse_hours(text: Any) -> HoursOfDay:
     return HoursOfDay(start, end)
 
 
+def parse_date(text: Any) -> date:
+    """`2026-12-25`."""
+    if isinstance(text, date):
+        return text
+    try:
+        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+    except (TypeError, ValueError):
+        raise ValueError(f"{found(text)} is not a date: write one such as 2026-12-25") from None
+
+
 def parse_number(text: Any) -> Any:
     """A whole number from its digits; anything else is left for pydantic to judge."""
-    return int(text) if isinstance(text, str) and re.fullmatch(r"\d{1,9}", text) else text
+    return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,9}", text) else text
 
 
 def parse_share(text: Any) -> float:
@@ -226,7 +237,7 @@ def parse_flag(text: Any) -> bool:
     return bool(text == "true")
 
 
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def parse_value(text: Any) -> Any:
@@ -279,6 +290,11 @@ Value = Annotated[
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
 ]
 """What an attribute is compared with."""
+Date = Annotated[
+    date,
+    BeforeValidator(parse_date),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-12-25"]}),
+]
 Number = Annotated[int, BeforeValidator(parse_number)]
 Share = Annotated[
     float,
