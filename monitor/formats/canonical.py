@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
 
 from monitor.core.event import Event, canonical_fields, moment_text
+from monitor.formats.reject import Reject
+
+ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+"""All that `decode` may raise, whatever the bytes."""
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder(order="sorted")
+_WHERE = re.compile(r" - at `\$\.?(.*)`$")
 
 
 def decode(line: bytes | str) -> Event:
-    """The event in one line of JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError` saying what is wrong."""
+    """The event in one line of JSON. Raises one of `ERRORS`, saying what is wrong."""
     return _decoder.decode(line)
+
+
+def read(line: bytes | str) -> list[Event] | Reject:
+    """The event in one line of JSON, or why there is none."""
+    try:
+        return [decode(line)]
+    except ERRORS as error:
+        return reject(error)
+
+
+def reject(error: Exception) -> Reject:
+    """What an error of `decode` says of the line: no JSON at all (`not-json`), or no event (`not-an-event`)."""
+    if not isinstance(error, msgspec.ValidationError):
+        return Reject("not-json", "nested too deeply" if isinstance(error, RecursionError) else str(error))
+    detail = str(error)
+    where = _WHERE.search(detail)
+    return Reject("not-an-event", _WHERE.sub("", detail), field=where[1] or None if where else None)
 
 
 def encode(event: Event) -> bytes:
