@@ -1,4 +1,4 @@
-"""What becomes of input that cannot be an event."""
+"""Input that cannot be used, and why: what every decoder answers in place of events."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import msgspec
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """One message that will not be processed, and why. It never holds a patient's identifier or name."""
+    """Why a message gives no events. It never holds anything of the patient, so it may be logged and shown."""
 
     reason: str
-    """A short fixed word, such as `missing-value`: the label by which rejects are counted."""
+    """A short stable word for counting, such as `no-patient`."""
     detail: str
-    """What was found and what is allowed."""
+    """What is wrong, and what to do about it."""
     segment: str | None = None
+    """Where: `PID`, or the column of a table; None when the message as a whole is meant."""
     field: str | None = None
+    """Where in it: `PID-3`."""

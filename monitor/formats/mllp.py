@@ -1,0 +1,217 @@
+"""From bytes to raw HL7 v2 messages and back: MLLP frames, batch files, acknowledgements. No I/O.
+
+MLLP (HL7 v2 transport specification): 0x0B, the message, 0x1C 0x0D. A message ends its segments with 0x0D;
+real files also use LF or CR LF, put blank lines between messages, and wrap them in FHS/BHS ... BTS/FTS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from monitor.formats.hl7_message import Message, read, to_text
+from monitor.formats.reject import Reject
+
+START: Final = b"\x0b"
+END: Final = b"\x1c\r"
+LARGEST: Final = 16 * 2**20
+"""How many bytes a message may have; real ones with embedded documents stay below."""
+
+_MARK = re.compile(rb"MSH[^0-9A-Za-z\s]", re.IGNORECASE)
+_WIDE = re.compile(rb"\x0b?(?:\xff\xfe|\xfe\xff|M\0S\0H\0|\0M\0S\0H)")
+_WRAPPER = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*(?:FHS|BHS|BTS|FTS)(?![0-9A-Za-z])[^\r\n]*", re.IGNORECASE)
+_FRAME_END = re.compile(rb"\x1c(?=[\r\n\x0b]|\Z)")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\r|\n)[ \t]*(?:(?:\r\n|\r|\n)[ \t]*)+")
+_SEGMENT = re.compile(rb"[ \t]*([A-Za-z][0-9A-Za-z]{2})[^0-9A-Za-z\s]")
+_EVN = re.compile(rb"[\r\n][ \t]*EVN[^0-9A-Za-z]", re.IGNORECASE)
+_BLANK: Final = b" \t\r\n\0\x0b\x1c\x1a\xef\xbb\xbf"
+"""Bytes that say nothing between messages: blanks, frame bytes, the end-of-file of old systems, the parts of a byte order mark."""
+
+
+def messages(data: bytes) -> Iterator[bytes]:
+    """The raw messages of a whole file, however they are kept apart, in order.
+
+    A message begins at a segment that starts with `MSH`. Batch wrappers and blank lines are left out; counts in
+    BTS and FTS are not checked, for senders get them wrong. Bytes that belong to no message come as pieces of
+    their own, so that they are seen as rejects.
+    """
+    if _WIDE.match(data):
+        data = to_text(data).encode()
+    start = 0
+    for found in _MARK.finditer(data):
+        if found.start() > start and _begins_segment(data, found.start()):
+            yield from _pieces(data[start : found.start()])
+            start = found.start()
+    yield from _pieces(data[start:])
+
+
+def _begins_segment(data: bytes, position: int) -> bool:
+    before = data[max(0, position - 16) : position].rstrip(b" \t\0\xef\xbb\xbf")
+    return not before or before[-1:] in (b"\r", b"\n", b"\x0b", b"\x1c")
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes]:
+    """The message at the start of a chunk that holds one MSH at most, then what follows but does not belong to it."""
+    if b"\x1c" in chunk:
+        for part in _FRAME_END.split(chunk):
+            yield from _paragraphs(part)
+    else:
+        yield from _paragraphs(chunk)
+
+
+def _paragraphs(chunk: bytes) -> Iterator[bytes]:
+    chunk = _WRAPPER.sub(b"\r\r", chunk).strip(_BLANK)
+    if not chunk:
+        return
+    if not _BLANK_LINE.search(chunk):
+        yield chunk
+        return
+    current: list[bytes] = []
+    for paragraph in _BLANK_LINE.split(chunk):
+        if current and not _continues(current, paragraph):
+            yield b"\r".join(current)
+            current = []
+        current.append(paragraph)
+    yield b"\r".join(current)
+
+
+def _continues(current: list[bytes], paragraph: bytes) -> bool:
+    """Whether a blank line is one inside a message: a segment follows, and not the EVN of another message."""
+    found = _SEGMENT.match(paragraph)
+    if found is None:
+        return False
+    return found[1].upper() != b"EVN" or not any(_EVN.search(b"\r" + each) for each in current)
+
+
+class Framer:
+    """MLLP frames out of a stream of bytes that may be cut anywhere.
+
+    A frame ends at 0x1C 0x0D. What stands between frames is dropped and counted; so is a frame that was cut off
+    by the next one, and one of more than `limit` bytes. Neither was ever acknowledged, so its sender sends it again.
+    """
+
+    def __init__(self, limit: int = LARGEST) -> None:
+        self.dropped = 0
+        """Bytes thrown away so far, blanks between frames aside."""
+        self._limit = limit
+        self._buffer = bytearray()
+        self._searched = 0
+        self._inside = False
+        self._too_long = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that these bytes complete."""
+        self._buffer += data
+        found: list[bytes] = []
+        while self._inside or self._find_start():
+            end = self._buffer.find(END, self._searched)
+            if end < 0:
+                self._wait()
+                break
+            found += self._close(end)
+        return found
+
+    def _find_start(self) -> bool:
+        start = self._buffer.find(START)
+        between = self._buffer[: start if start >= 0 else len(self._buffer)]
+        self.dropped += len(between.strip(b" \t\r\n"))
+        del self._buffer[: len(between) + 1]
+        self._inside = start >= 0
+        return self._inside
+
+    def _wait(self) -> None:
+        if len(self._buffer) > self._limit + 1:
+            self._too_long = True
+            self.dropped += len(self._buffer) - 1
+            del self._buffer[:-1]
+        self._searched = max(0, len(self._buffer) - 1)
+
+    def _close(self, end: int) -> list[bytes]:
+        content = bytes(self._buffer[:end])
+        del self._buffer[: end + len(END)]
+        too_long = self._too_long or len(content) > self._limit
+        self._inside, self._too_long, self._searched = False, False, 0
+        if too_long:
+            self.dropped += len(content)
+            return []
+        whole = content.split(b"\x1c" + START)  # the 0x0D was left out between them
+        return [self._last_started(each) for each in whole]
+
+    def _last_started(self, content: bytes) -> bytes:
+        cut = content.rfind(START + b"MSH")
+        if cut < 0:
+            return content
+        self.dropped += cut
+        return content[cut + 1 :]
+
+
+def frame(message: bytes) -> bytes:
+    """A message as one MLLP frame."""
+    return START + message + END
+
+
+# --- acknowledgements -----------------------------------------------------------------------------------------
+
+_CONDITIONS: Final = {
+    "no-msh": "100^Segment sequence error^HL70357",
+    "no-patient": "101^Required field missing^HL70357",
+    "no-time": "101^Required field missing^HL70357",
+    "no-type": "101^Required field missing^HL70357",
+    "no-retired": "101^Required field missing^HL70357",
+    "bad-time": "102^Data type error^HL70357",
+}
+_CONDITION: Final = "207^Application internal error^HL70357"
+_UNREADABLE: Final = Message(["MSH|^~\\&|"], read(b"MSH|^~\\&|").separators)  # type: ignore[union-attr]  # a header that reads
+
+
+def acknowledge(
+    message: bytes, code: str, *, control_id: str, at: datetime, error: Reject | None = None
+) -> bytes:
+    """The ACK for a message, unframed, with the sender's own delimiters. Never raises, whatever the bytes are.
+
+    `code` is AA, AE or AR, in enhanced mode CA, CE or CR. MSH-7 is `at`, MSH-10 `control_id`; MSH-3 to MSH-6 are
+    the sender's the other way round, MSH-11, MSH-12 and MSA-2 are what came in. `error` is told in ERR, and in
+    MSA-3 for senders older than version 2.5.
+    """
+    found = read(message)
+    sent = _UNREADABLE if isinstance(found, Reject) else found
+    field, component = sent.separators.field, sent.separators.component
+    _, trigger = sent.kind()
+    header = [""] * 13
+    header[0] = "MSH"
+    header[2] = "".join(sent.separators[1:])
+    header[3:5], header[5:7] = _raw(sent, 5, 6), _raw(sent, 3, 4)
+    header[7] = at.strftime("%Y%m%d%H%M%S%z")
+    header[9] = component.join(("ACK", trigger, "ACK")) if trigger else "ACK"
+    header[10] = _plain(control_id, sent)
+    header[11] = _raw(sent, 11)[0] or "P"
+    header[12] = _raw(sent, 12)[0] or "2.5"
+    lines = [field.join((header[0], *header[2:]))]
+    reason = f"{error.reason}: {error.detail}" if error else ""
+    lines.append(field.join(("MSA", code, _raw(sent, 10)[0], _plain(reason, sent))).rstrip(field))
+    if error:
+        location = component.join((error.segment or "", "1", (error.field or "").partition("-")[2]))
+        condition = _CONDITIONS.get(error.reason, _CONDITION).replace("^", component)
+        where = location.rstrip(component) if error.segment else ""
+        lines.append(field.join(("ERR", "", where, condition, "E", "", "", _plain(reason, sent))))
+    return "".join(f"{line}\r" for line in lines).encode("utf-8", "replace")
+
+
+def _raw(message: Message, *numbers: int) -> list[str]:
+    """Fields of MSH as they were sent, so that what goes back is equal to what came."""
+    return [message.msh[number] if number < len(message.msh) else "" for number in numbers]
+
+
+def _plain(text: str, message: Message) -> str:
+    """`text` escaped for this message's delimiters."""
+    marks = message.separators
+    names = {
+        marks.escape: "E",
+        marks.field: "F",
+        marks.component: "S",
+        marks.repetition: "R",
+        marks.subcomponent: "T",
+    }
+    return "".join(f"{marks.escape}{names[each]}{marks.escape}" if each in names else each for each in text)
