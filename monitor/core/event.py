@@ -31,10 +31,24 @@ HEARTBEAT: Final = "heartbeat"
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
-_ORDER = (
-    "pre_admit register pending_admit admit return MILESTONE pending_transfer pending_discharge "
-    "depart arrive transfer update leave discharge merge CANCEL"
-).split()
+_ORDER = [
+    "pre_admit",
+    "register",
+    "pending_admit",
+    "admit",
+    "return",
+    "MILESTONE",
+    "pending_transfer",
+    "pending_discharge",
+    "depart",
+    "arrive",
+    "transfer",
+    "update",
+    "leave",
+    "discharge",
+    "merge",
+    "CANCEL",
+]
 _RANK: Final = {name: rank for rank, name in enumerate(_ORDER)}
 _MILESTONE_RANK: Final = _RANK.pop("MILESTONE")
 _CANCEL_RANK: Final = _RANK.pop("CANCEL")
@@ -87,7 +101,7 @@ class Event(msgspec.Struct, kw_only=True, gc=False, rename={"from_": "from"}):
         if self.occurred_at.tzinfo is not UTC:
             self.occurred_at = self._normalised("occurred_at", self.occurred_at)
         if self.recorded_at is None:
-            self.recorded_at = self.occurred_at
+            self.recorded_at = self.occurred_at  # type: ignore[unreachable]  # absent on the wire
         elif self.recorded_at.tzinfo is not UTC:
             self.recorded_at = self._normalised("recorded_at", self.recorded_at)
         if self.arrived_at is not None and self.arrived_at.tzinfo is not UTC:

@@ -27,7 +27,6 @@ from monitor.core.event import (
 from monitor.core.place import Registry
 
 if TYPE_CHECKING:
-    from monitor.core.pattern import Shape
     from monitor.core.verdict import Case
 
 Name = tuple[str, str]
@@ -205,7 +204,9 @@ def effective(events: Iterable[Event], clock: datetime) -> Effective:
     removed = _explicitly_removed(present, members)
     inferring = [fact for fact in present if _infers(fact) and id(fact) not in removed]
     present = _without_undone_merges(present, inferring, removed)
-    _follow_merges([fact for fact in present if fact.event.type == "merge" and id(fact) not in removed], present)
+    _follow_merges(
+        [fact for fact in present if fact.event.type == "merge" and id(fact) not in removed], present
+    )
     journeys: dict[str, list[Fact]] = defaultdict(list)
     for fact in present:
         journeys[fact.patient].append(fact)
@@ -222,7 +223,9 @@ def _standing(events: Iterable[Event]) -> dict[Name, tuple[Event, datetime]]:
         copies[event.source, event.id].append(event)
     return {
         name: (
-            min(same, key=lambda event: (event.recorded_at, canonical_bytes(event))) if len(same) > 1 else same[0],
+            min(same, key=lambda event: (event.recorded_at, canonical_bytes(event)))
+            if len(same) > 1
+            else same[0],
             min(event.arrived_at or event.recorded_at for event in same),
         )
         for name, same in copies.items()
@@ -245,13 +248,14 @@ def _facts(standing: dict[Name, tuple[Event, datetime]]) -> tuple[list[Fact], di
         if event.replaces is not None and named(event.replaces, event.source) in standing:
             corrected[name] = named(event.replaces, event.source)
     if not corrected:
-        facts = {name: _fact(name, event, arrived_at) for name, (event, arrived_at) in standing.items()}
-        return list(facts.values()), facts, awaited
+        alone = {name: _fact(name, event, arrived_at) for name, (event, arrived_at) in standing.items()}
+        return list(alone.values()), alone, awaited
     families: dict[Name, list[Name]] = defaultdict(list)
     roots: dict[Name, Name] = {}
     for name in standing:
         families[_root(name, corrected, standing, roots)].append(name)
-    facts, members = [], {}
+    facts: list[Fact] = []
+    members: dict[Name, Fact] = {}
     for root, family in families.items():
         content = max((standing[name][0] for name in family), key=_correction_order)
         fact = _fact(root, content, min(standing[name][1] for name in family))
@@ -287,9 +291,7 @@ def _root(
 
 def _fact(root: Name, content: Event, arrived_at: datetime) -> Fact:
     at = content.occurred_at
-    return Fact(
-        (at, rank(content.type), *root), at, content, arrived_at, content.patient, content.encounter
-    )
+    return Fact((at, rank(content.type), *root), at, content, arrived_at, content.patient, content.encounter)
 
 
 def _infers(fact: Fact) -> bool:
@@ -400,7 +402,9 @@ def _meant(cancel: Fact, pool: Sequence[Fact], removed: set[int]) -> Fact | None
 
 
 def _agrees(event: Event, cancel: Event) -> bool:
-    return (cancel.from_ is None or cancel.from_ == event.from_) and (cancel.to is None or cancel.to == event.to)
+    return (cancel.from_ is None or cancel.from_ == event.from_) and (
+        cancel.to is None or cancel.to == event.to
+    )
 
 
 def _follow_merges(merges: list[Fact], present: list[Fact]) -> None:

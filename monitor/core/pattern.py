@@ -64,6 +64,13 @@ def specialise(pattern: Pattern, shape: Shape, registry: Registry) -> bool | Tes
     return _all_of(tests)
 
 
+def may_match(pattern: Pattern, event_type: str) -> bool:
+    """Whether some event of a type could match."""
+    if not _named(pattern.type, event_type):
+        return False
+    return pattern.any_ is None or any(may_match(each, event_type) for each in pattern.any_)
+
+
 def any_of(tests: Sequence[bool | Test]) -> bool | Test:
     """Whether one of the specialised patterns holds."""
     if True in tests:

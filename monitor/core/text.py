@@ -143,6 +143,18 @@ def parse_duration(text: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def duration_text(duration: timedelta) -> str:
+    """A duration, in whole seconds, as people write it: `1h30m`; whole days as `2d`, but one day as `24h`."""
+    rest = int(abs(duration).total_seconds())
+    parts = []
+    for unit, seconds in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count = rest // seconds
+        if count and not (unit == "d" and rest < 2 * seconds):
+            parts.append(f"{count}{unit}")
+            rest -= count * seconds
+    return ("-" if duration < timedelta(0) else "") + ("".join(parts) or "0s")
+
+
 def parse_signed_duration(text: Any) -> timedelta:
     """A duration that may be negative: `-10m` is ten minutes before."""
     if isinstance(text, str) and text.startswith("-"):

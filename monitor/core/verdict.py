@@ -6,16 +6,28 @@ seen as facts come in order, and judges a case at a clock. Judging is pure: what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from monitor.core.alert import Alert, Judgement, Policy
 from monitor.core.calendar import calendar_deadline
+from monitor.core.clock import Clock, after
 from monitor.core.event import same_instant
 from monitor.core.journey import Fact, Journey
-from monitor.core.pattern import Shape, Test, any_of, at_test, both, pairing, place_matches, specialise
+from monitor.core.pattern import (
+    Shape,
+    Test,
+    any_of,
+    at_test,
+    both,
+    may_match,
+    pairing,
+    place_matches,
+    specialise,
+)
 from monitor.core.place import CalendarDays, Registry
 from monitor.core.rule import (
     CaseRule,
@@ -29,24 +41,10 @@ from monitor.core.rule import (
     Pattern,
     RequireRule,
     StayRule,
+    Step,
     StepsRule,
 )
 from monitor.core.text import CalendarDuration
-
-Clock = tuple[datetime, int]
-"""An instant and its phase: 0 is at it, 1 is just after it, when what was due at it has been exceeded."""
-
-
-class Judgement(NamedTuple):
-    """A verdict on one case, and why."""
-
-    verdict: str
-    reason: str | None = None
-    decided_at: datetime | None = None
-    overdue: bool = False
-    by_clock: Clock | None = None
-    """When it was the clock, and no event, that brought it about."""
-
 
 OPEN = Judgement("open")
 
@@ -78,7 +76,7 @@ class Case(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """Whether a newer reading of the journey has taken its place."""
     judged: Judgement | None = None
     """The judgement last told."""
-    alert: Any = None
+    alert: Alert | None = None
 
     def judge(self, now: Clock) -> Judgement | None:
         """The verdict at a clock; None while there is nothing to show."""
@@ -93,13 +91,13 @@ Plan = list[tuple[Test | None, Handler]]
 class Form:
     """A rule made ready for one registry: the base of the eight forms."""
 
-    __slots__ = ("_active", "matchers", "pairs", "registry", "rule")
+    __slots__ = ("pairs", "policy", "registry", "rule")
 
     def __init__(self, rule: CaseRule, registry: Registry) -> None:
         self.rule: Any = rule
         self.registry = registry
-        self.matchers: dict[int, dict[Shape, bool | Test]] = {}
         self.pairs = pairing(rule.same)
+        self.policy = Policy.of(rule)
 
     def plan(self, shape: Shape) -> Plan:
         """What to do with facts of a shape: tests (None: always) and handlers, in the order in which they apply."""
@@ -112,9 +110,28 @@ class Form:
     def judge(self, case: Case, now: Clock) -> Judgement | None:
         raise NotImplementedError
 
+    may_be_unknown = True
+    """Whether a silent feed makes what the clock alone would bring unknown (contract, section 5, Feeds)."""
+
+    def due(self, case: Case) -> Clock | None:
+        """The first clock at which the deadline has been exceeded; None while there is none."""
+        return case.due
+
     def give_up_at(self, case: Case) -> Clock | None:
         """When an overdue case is given up; None: never."""
         return None
+
+    def next_turn(self, case: Case, now: Clock) -> Clock | None:
+        """When the clock alone will next change the verdict on an open case."""
+        due = self.due(case)
+        if due is None or now < due:
+            return due
+        give_up_at = self.give_up_at(case)
+        return give_up_at if give_up_at is not None and now < give_up_at else None
+
+    def names(self, event_type: str) -> bool:
+        """Whether events of a type can match one of the rule's patterns."""
+        return any(may_match(pattern, event_type) for pattern in patterns_of(self.rule))
 
     def step_name(self, case: Case) -> str | None:
         return None
@@ -189,11 +206,6 @@ def in_time(fact: Fact, due: Clock | None) -> bool:
     return due is None or (fact.at, 0) < due
 
 
-def after(clock: Clock, delay: timedelta) -> Clock:
-    """The clock just after an instant that lies so long after another."""
-    return (clock[0] + delay, 1)
-
-
 class _Response(Form):
     """What expect and steps share: a fact that must follow another in time."""
 
@@ -228,17 +240,18 @@ class _Response(Form):
     def take(self, journey: Journey, case: Case, fact: Fact, touched: list[Case]) -> bool:
         """Show a case one fact; whether that decided it."""
         start = case.start
-        if start is None or fact is start:
+        if start is None or fact is start or case.hit is not None or case.veto is not None:
             return False
         for index, wanted in enumerate(self.wanted(case)):
             if self.answers(case, start, fact, wanted) and self.mark(case, index, fact):
                 case.hit = fact
                 touched.append(case)
-                self.answered(journey, case, fact, touched)
+                self.decided(journey, case, touched)
                 return True
         if fact.order > start.order and self.vetoes.holds(start, fact):
             case.veto = fact
             touched.append(case)
+            self.decided(journey, case, touched)
             return True
         return False
 
@@ -257,15 +270,15 @@ class _Response(Form):
         """Note that one of the expected patterns has been seen; whether all have."""
         return True
 
-    def answered(self, journey: Journey, case: Case, fact: Fact, touched: list[Case]) -> None:
-        """What follows when a case has its fact."""
+    def decided(self, journey: Journey, case: Case, touched: list[Case]) -> None:
+        """What follows when a fact has decided a case."""
 
     def offered(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
         """A fact came that may answer or veto open cases."""
         live = journey.live.get(self)
         if not live:
             return
-        decided = [case for case in live if self.take(journey, case, fact, touched)]
+        decided = [case for case in tuple(live) if self.take(journey, case, fact, touched)]
         if decided:
             journey.live[self] = [case for case in journey.live[self] if case not in decided]
 
@@ -381,11 +394,22 @@ class Steps(_Response):
             journey.live.setdefault(self, []).append(case)
         self.look(journey, cases[0], fact, touched)
 
-    def answered(self, journey: Journey, case: Case, fact: Fact, touched: list[Case]) -> None:
-        following = next((each for each in journey.live.get(self, ()) if each.previous is case), None)
-        if following is not None:
+    def decided(self, journey: Journey, case: Case, touched: list[Case]) -> None:
+        """A step was decided: start the next one, if it was satisfied, and look again at those that wait."""
+        waiting = [
+            each for each in journey.live.get(self, ()) if each.trigger is case.trigger and each.start is None
+        ]
+        touched += waiting
+        following = next((each for each in waiting if each.previous is case), None)
+        if following is not None and case.hit is not None:
             journey.live[self].remove(following)
-            self.look(journey, following, fact, touched)
+            self.look(journey, following, case.hit, touched)
+
+    def next_turn(self, case: Case, now: Clock) -> Clock | None:
+        started = case
+        while started.start is None and started.previous is not None:
+            started = started.previous
+        return super().next_turn(started, now)
 
     def judge(self, case: Case, now: Clock) -> Judgement | None:
         if case.start is not None or case.previous is None:
@@ -617,7 +641,6 @@ class StayForm(_Dwelling):
         for case in self.of_visit(journey, fact):
             if case.due is not None and case.away_at is None and in_time(fact, case.due):
                 case.away_at = fact.at
-                case.found = None
                 touched.append(case)
 
     def resumed(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
@@ -646,7 +669,11 @@ class StayForm(_Dwelling):
         hit, veto, due = case.hit, case.veto, self.due(case)
         if veto is not None and in_time(veto, due):
             return Judgement("void", "unless", veto.at)
-        early = self.rule.at_least is not None and hit is not None and hit.at < case.trigger.at + self.rule.at_least
+        early = (
+            self.rule.at_least is not None
+            and hit is not None
+            and hit.at < case.trigger.at + self.rule.at_least
+        )
         if hit is not None and early:
             return Judgement("violated", "left_early", hit.at)
         if case.away_at is not None:
@@ -658,6 +685,7 @@ class Exclusive(_Dwelling):
     """Two encounters of one patient must not be in both places at once for long."""
 
     __slots__ = ()
+    may_be_unknown = False
 
     def moves(self, before: str | None, after: str | None) -> Plan:
         plan: Plan = []
@@ -727,11 +755,19 @@ _FORMS: dict[type[CaseRule], type[Form]] = {
 }
 
 
+def patterns_of(rule: CaseRule) -> list[Pattern]:
+    """Every pattern that a rule is written with."""
+    found: list[Pattern] = []
+    for name in type(rule).model_fields:
+        value = getattr(rule, name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, Pattern):
+                found.append(each)
+            elif isinstance(each, Step):
+                found.append(each.match)
+    return found
+
+
 def form_for(rule: CaseRule, registry: Registry) -> Form:
     """The form of a rule, ready for the microsystems of a registry."""
-    return _FORMS[type(rule)](rule, registry)  # type: ignore[arg-type]
-
-
-def every_case(forms: Sequence[Form], journey: Journey) -> Iterator[Case]:
-    """All cases of a journey, in the order in which they were opened."""
-    yield from journey.cases
+    return _FORMS[type(rule)](rule, registry)

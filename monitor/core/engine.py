@@ -1,0 +1,699 @@
+"""The engine: events and time in, changes of verdicts and alerts out. Pure; it never reads a clock.
+
+Its state is the facts of each chart. What it keeps beside them (timelines, open cases, a heap of instants) only saves
+reading the contract from scratch at every event: in order it appends, else it reads that one chart again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from monitor.core.alert import Alert, Judgement, case_id, follow
+from monitor.core.clock import Clock, after
+from monitor.core.event import EARLIEST, HEARTBEAT, UNIT, Event, canonical_bytes, is_cancel
+from monitor.core.feed import Feed
+from monitor.core.journey import Fact, Journey, Name, Stay, effective, plain_fact, retirements, stays
+from monitor.core.pattern import Shape
+from monitor.core.place import Registry
+from monitor.core.rule import CaseRule
+from monitor.core.verdict import Case, Plan, form_for
+
+_STALE_AFTER: Final = timedelta(hours=24)
+"""How long after a violation a case without a deadline is over (contract, section 5, Old news)."""
+
+CaseKey = tuple[str, str | None, str, str, str, str]
+
+
+class CaseVerdict(msgspec.Struct, gc=False):
+    """The state of one case at the engine's clock."""
+
+    rule: str
+    patient: str
+    encounter: str | None
+    trigger: str
+    trigger_at: datetime
+    verdict: str
+    overdue: bool
+    reason: str | None
+    due_at: datetime | None
+    decided_at: datetime | None
+    delay_seconds: float | None
+    from_: str | None
+    to: str | None
+    step: str | None
+    evidence: list[str]
+    case: str
+
+
+class VerdictChange(msgspec.Struct, gc=False):
+    """A case came, went or changed its verdict; None is no such case. An overdue case is `overdue` here."""
+
+    at: datetime
+    rule: str
+    case: str
+    before: str | None
+    after: str | None
+
+
+class AlertChange(msgspec.Struct, gc=False):
+    """An alert changed its state, level or reason."""
+
+    alert: str
+    rule: str
+    severity: str
+    state: str
+    level: int
+    reason: str | None
+    at: datetime
+    patient: str
+    encounter: str | None
+    due_at: datetime | None
+    sequence: tuple[int, datetime, int]
+    summary: str
+
+
+Change = VerdictChange | AlertChange
+
+
+class Chart:
+    """All that is known under one patient key, or under several that a merge has ever linked."""
+
+    __slots__ = ("awaited", "events", "guard", "journeys", "known", "linked", "lost", "to_read")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        """Every event that differs from those before it, in order of arrival."""
+        self.known: dict[Name, Event] = {}
+        self.linked = False
+        """Whether it holds a merge, so that it must be read as a whole."""
+        self.awaited: frozenset[Name] = frozenset()
+        self.guard: datetime | None = None
+        self.journeys: dict[str, Journey] = {}
+        self.to_read = False
+        """Whether what is derived from it is out of date."""
+        self.lost: dict[CaseKey, Case] = {}
+        """Cases that are gone but had an alert: it may fire again under the same id."""
+
+
+class Engine:
+    """Runs rules over journeys. The verbs return the changes that follow, earliest first."""
+
+    def __init__(
+        self,
+        rules: Sequence[CaseRule],
+        registry: Registry,
+        *,
+        generation: int = 0,
+        listened: Collection[str] = (),
+    ) -> None:
+        """`listened`: the sources whose silence counts, if they declare `silent_after`."""
+        self.rules = rules
+        self.registry = registry
+        self.generation = generation
+        self.counts: Counter[str] = Counter()
+        self.now: Clock = (EARLIEST, 0)
+        self.feeds = {name: Feed(name, registry) for name in listened if registry.source(name).silent_after}
+        self._forms = [form_for(rule, registry) for rule in rules]
+        self._plans: dict[Shape, tuple[Shape, Plan]] = {}
+        self._moves: dict[tuple[str | None, str | None], Plan] = {}
+        self._charts: dict[str, Chart] = {}
+        self._due: list[tuple[datetime, int, int, Case | Chart | Feed]] = []
+        self._pushed = 0
+        self._touched: list[Case] = []
+        self._to_read: list[Chart] = []
+        self._held: dict[str, list[Case]] = {}
+        """By source, the cases that its silence may hold back."""
+        self._feed_alerts: dict[str, Alert] = {}
+        self._watched: set[str] = set()
+        """The sources for which a look is due."""
+        self._keeps_updates = any(form.names("update") for form in self._forms)
+
+    def observe(self, event: Event) -> list[Change]:
+        """Take an event at its `arrived_at`, which must not be before the engine's clock.
+
+        Returns what changed before that instant. What follows from the event is told by the next verb whose time is
+        later (or by `advance` to the same instant), for all that arrives at one instant counts as one.
+        """
+        arrived_at = event.arrived_at
+        if arrived_at is None or arrived_at < self.now[0]:
+            raise ValueError("an event must have an `arrived_at` that is not before the engine's clock")
+        changes = self._run_until((arrived_at, 0)) if arrived_at > self.now[0] else []
+        feed = self.feeds.get(event.source)
+        if feed is not None:
+            feed.heard(arrived_at)
+            self._watch(feed)
+        if event.type == HEARTBEAT:
+            self.counts["heartbeats"] += 1
+        else:
+            self._take(event, arrived_at)
+        return changes
+
+    def advance(self, now: datetime) -> list[Change]:
+        """Move the clock: what became effective, overdue, unknown, escalated, gave up or expired until `now`."""
+        if now < self.now[0]:
+            raise ValueError("the engine's clock does not go back")
+        changes = self._run_until((now, 0))
+        self._settle(changes)
+        return changes
+
+    def next_due(self) -> datetime | None:
+        """The next instant at which something may change without an event."""
+        return self._due[0][0] if self._due else None
+
+    def dump(self, patient: str) -> bytes:
+        """The facts known under a patient key, packed; nothing derived is in it."""
+        chart = self._charts.get(patient)
+        own = [event for event in chart.events if event.patient == patient] if chart else []
+        return _packer.encode(own)
+
+    def load(self, patient: str, packed: bytes) -> None:
+        """Add the facts of a patient key, and live again, for their chart alone, all that has happened to it since.
+
+        Raises `msgspec.DecodeError` or `msgspec.ValidationError` when the bytes are not those of a dump.
+        """
+        self._settle([])
+        events = _unpacker.decode(packed)
+        for key in {patient, *_linked_keys(events)}:
+            chart = self._charts.get(key)
+            if chart is not None:
+                events += chart.events
+                self._forget(chart)
+        past = Engine(self.rules, self.registry, generation=self.generation)
+        past._forms, past._plans, past._moves = self._forms, self._plans, self._moves
+        past._relive(sorted(_unique(events), key=_arrival), self.feeds, self.now[0])
+        self._run_until(past.now)
+        self._charts.update(past._charts)
+        for at, phase, _, what in past._due:
+            if not isinstance(what, Feed):
+                self._push((at, phase), what)
+        for source, held in past._held.items():
+            self._held.setdefault(source, []).extend(held)
+
+    def use(self, rules: Sequence[CaseRule], registry: Registry) -> list[Change]:
+        """Put new rules and a new registry over the same facts; by the contract's section 8 the past is theirs too."""
+        changes: list[Change] = []
+        self._settle(changes)
+        before = {
+            key: case for chart in self._each_chart() for key, case in _keyed(chart).items() if case.judged
+        }
+        packed = {key: self.dump(key) for key in self._charts}
+        self.rules, self.registry, self.generation = rules, registry, self.generation + 1
+        self._forms = [form_for(rule, registry) for rule in rules]
+        self._plans, self._moves, self._charts, self._due = {}, {}, {}, []
+        self._keeps_updates = any(form.names("update") for form in self._forms)
+        self._held, self._watched = {}, set()
+        for feed in self.feeds.values():
+            self._watch(feed)
+        for key, facts in packed.items():
+            self.load(key, facts)
+        self._compare(before, changes)
+        return changes
+
+    def verdicts(self) -> Iterator[CaseVerdict]:
+        """Every case of every journey, as it stands at the clock."""
+        for chart in self._each_chart():
+            for journey in chart.journeys.values():
+                for case in journey.cases:
+                    judged, _ = self._judge(case)
+                    if judged is not None:
+                        yield _told(case, judged)
+
+    def alerts(self) -> Iterator[AlertChange]:
+        """The present state of every alert that ever fired, as its last change."""
+        for chart in self._each_chart():
+            for case in _keyed(chart).values():
+                if case.alert is not None and case.alert.state is not None:
+                    yield self._alert_change(case, case.alert)
+
+    def stays(self) -> Iterator[Stay]:
+        """Every effective stay of every journey."""
+        for chart in self._each_chart():
+            for journey in chart.journeys.values():
+                yield from stays(journey.facts, self.registry)
+
+    # Taking events in
+
+    def _take(self, event: Event, arrived_at: datetime) -> None:
+        if event.type == "update" and not self._keeps_updates:
+            self.counts["updates"] += 1
+            return
+        chart = self._charts.get(event.patient)
+        if chart is None:
+            chart = self._charts[event.patient] = Chart()
+        name = (event.source, event.id)
+        standing = chart.known.get(name)
+        if standing is None:
+            chart.known[name] = event
+        elif self._is_copy(chart, event):
+            self.counts["duplicates"] += 1
+            return
+        else:
+            self.counts["conflicts"] += 1
+        chart.events.append(event)
+        if event.type == "merge":
+            chart = self._link(chart, event)
+        if event.occurred_at > arrived_at:
+            self.counts["future"] += 1
+        if not self._append(chart, event, arrived_at, is_new=standing is None) and not chart.to_read:
+            chart.to_read = True
+            self._to_read.append(chart)
+
+    def _is_copy(self, chart: Chart, event: Event) -> bool:
+        content = canonical_bytes(event)
+        return any(
+            content == canonical_bytes(other)
+            for other in chart.events
+            if other.id == event.id and other.source == event.source
+        )
+
+    def _link(self, chart: Chart, merge: Event) -> Chart:
+        """Make one chart of those that a merge, cancelled or not, has to do with."""
+        chart.linked = True
+        for key in _linked_keys([merge]):
+            other = self._charts.get(key)
+            if other is None:
+                self._charts[key] = chart
+            elif other is not chart:
+                for case_key, case in _keyed(other).items():
+                    chart.lost[case_key] = case
+                    case.gone = True
+                chart.events = sorted(chart.events + other.events, key=_arrival)
+                chart.known |= other.known
+                for own, held in self._charts.items():
+                    if held is other:
+                        self._charts[own] = chart
+                other.to_read = True
+                other.journeys = {}
+        return chart
+
+    def _append(self, chart: Chart, event: Event, arrived_at: datetime, *, is_new: bool) -> bool:
+        """Append the event to its journey, if it is the next in order and changes nothing before it."""
+        if (
+            not is_new
+            or chart.to_read
+            or chart.linked
+            or event.occurred_at > arrived_at
+            or event.replaces is not None
+            or is_cancel(event)
+            or (chart.awaited and (event.source, event.id) in chart.awaited)
+            or (chart.guard is not None and event.occurred_at - UNIT[event.precision] < chart.guard)
+        ):
+            return False
+        fact = plain_fact(event)
+        journey = chart.journeys.get(event.patient)
+        if journey is None:
+            journey = chart.journeys[event.patient] = Journey(event.patient)
+        elif journey.facts and fact.order < journey.facts[-1].order:
+            return False
+        self._follow_fact(journey, fact, self._touched)
+        return True
+
+    def _follow_fact(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
+        """Append a fact to its journey and show it to the rules that it concerns."""
+        journey.append(fact, self.registry)
+        shape = (fact.event.type, fact.from_, fact.to, fact.event.source)
+        planned = self._plans.get(shape)  # type: ignore[call-overload]
+        if planned is None:
+            planned = self._plan(Shape(*shape))
+        fact.shape = planned[0]
+        if fact.before != fact.after:
+            for _, handle in self._moves_of(fact.before, fact.after):
+                handle(journey, fact, touched)
+        for test, handle in planned[1]:
+            if test is None or test(fact):
+                handle(journey, fact, touched)
+
+    def _plan(self, shape: Shape) -> tuple[Shape, Plan]:
+        planned = (shape, [entry for form in self._forms for entry in form.plan(shape)])
+        self._plans[shape] = planned
+        return planned
+
+    def _moves_of(self, before: str | None, after_: str | None) -> Plan:
+        plan = self._moves.get((before, after_))
+        if plan is None:
+            plan = [entry for form in self._forms for entry in form.moves(before, after_)]
+            self._moves[before, after_] = plan
+        return plan
+
+    # The clock
+
+    def _run_until(self, clock: Clock) -> list[Change]:
+        """Let everything happen that happens before a clock, in order; then stand at it."""
+        changes: list[Change] = []
+        self._settle(changes)
+        due = self._due
+        while due and due[0][:2] < clock:
+            self.now = due[0][:2]
+            self._settle(changes)
+        self.now = clock
+        return changes
+
+    def _settle(self, changes: list[Change]) -> None:
+        """Derive what follows from all that has come to be known or due at this clock."""
+        due, now = self._due, self.now
+        while due and due[0][:2] <= now:
+            what = heapq.heappop(due)[3]
+            if isinstance(what, Case):
+                if not what.gone:
+                    self._touched.append(what)
+            elif isinstance(what, Feed):
+                self._turn(what, changes)
+            elif not what.to_read:
+                what.to_read = True
+                self._to_read.append(what)
+        if not self._touched and not self._to_read:
+            return
+        first = len(changes)
+        for chart in self._to_read:
+            if chart.to_read and chart.events and chart.journeys is not None:
+                self._read(chart, changes)
+        self._to_read = []
+        touched, self._touched = self._touched, []
+        for case in dict.fromkeys(touched) if len(touched) > 1 else touched:
+            if not case.gone:
+                self._tell(case, changes)
+        if len(changes) - first > 1:
+            changes[first:] = sorted(changes[first:], key=_within_instant)
+
+    def _push(self, clock: Clock, what: Case | Chart | Feed) -> None:
+        self._pushed += 1
+        heapq.heappush(self._due, (*clock, self._pushed, what))
+
+    # Reading a chart from its facts
+
+    def _read(self, chart: Chart, changes: list[Change]) -> None:
+        """Derive a chart again from its facts, and tell what differs."""
+        chart.to_read = False
+        if chart.events and self._charts.get(chart.events[0].patient) is not chart:
+            return
+        before = _keyed(chart)
+        read = effective(chart.events, self.now[0])
+        chart.awaited, chart.guard = read.awaited, read.guard
+        if read.next_at is not None:
+            self._push((read.next_at, 0), chart)
+        chart.journeys = {}
+        for patient, facts in read.journeys.items():
+            journey = chart.journeys[patient] = Journey(patient)
+            for fact in facts:
+                self._follow_fact(journey, fact, [])
+        chart.lost = {}
+        now_there = _keyed(chart)
+        for key, case in before.items():
+            case.gone = True
+            successor = now_there.get(key)
+            if successor is not None:
+                successor.judged, successor.alert = case.judged, case.alert
+            elif case.judged is not None or case.alert is not None:
+                self._tell(case, changes)
+                if case.alert is not None:
+                    chart.lost[key] = case
+        self._touched += now_there.values()
+
+    def _forget(self, chart: Chart) -> None:
+        for key in [key for key, held in self._charts.items() if held is chart]:
+            del self._charts[key]
+        for case in _keyed(chart).values():
+            case.gone = True
+        chart.to_read = True  # so that what is still due for it finds nothing to do
+
+    # Telling what a case has come to
+
+    def _judge(self, case: Case) -> tuple[Judgement | None, Clock | None]:
+        """The verdict on a case now, and since when a silent feed holds it back (contract, section 5, Feeds)."""
+        judged = None if case.gone else case.judge(self.now)
+        if not self.feeds or judged is None:
+            return judged, None
+        silent_since = self._silent_since(case)
+        if (
+            silent_since is not None
+            and judged.by_clock is not None
+            and judged.by_clock >= silent_since
+            and case.form.may_be_unknown
+        ):
+            judged = Judgement("unknown", "feed_silent")
+        return judged, silent_since
+
+    def _silent_since(self, case: Case) -> Clock | None:
+        since = (self.feeds[source].silent_since(self.now) for source in self._sources(case))
+        return min((clock for clock in since if clock is not None), default=None)
+
+    def _sources(self, case: Case) -> list[str]:
+        """The feeds that a case depends on, as far as their silence counts."""
+        sources = case.form.rule.feeds or ((case.start or case.trigger).event.source,)
+        return [source for source in sources if source in self.feeds]
+
+    def _tell(self, case: Case, changes: list[Change]) -> None:
+        """Judge a case, tell what changed, and see when to look at it again."""
+        judged, held_since = self._judge(case)
+        told = case.judged
+        if judged is None or told is None or judged.verdict != told.verdict or judged.overdue != told.overdue:
+            before, after_ = _word(told), _word(judged)
+            if before != after_:
+                changes.append(VerdictChange(self.now[0], case.form.rule.id, _id(case), before, after_))
+        case.judged = judged
+        if held_since is not None:
+            for source in self._sources(case):
+                self._held.setdefault(source, []).append(case)
+        look_again = self._follow_alert(case, judged, changes, held_since)
+        if judged is None or judged.verdict == "open":
+            turn = case.form.next_turn(case, self.now)
+            if turn is not None and (look_again is None or turn < look_again):
+                look_again = turn
+        if look_again is not None and not case.gone:
+            self._push(look_again, case)
+
+    def _follow_alert(
+        self, case: Case, judged: Judgement | None, changes: list[Change], held_since: Clock | None
+    ) -> Clock | None:
+        alert, form = case.alert, case.form
+        if alert is None:
+            if judged is None or not (judged.is_bad or (form.policy.early and judged.verdict == "open")):
+                return None
+            if form.policy.silent or case.trigger.event.attributes.get("test") is True:
+                return None
+            alert = case.alert = Alert()
+        if judged is not None and self._is_stale(case, judged):
+            if alert.since is None:
+                alert.since = self.now
+                self.counts["stale"] += 1
+            return None
+        before = (alert.state, alert.level, alert.reason)
+        grace = form.policy.grace
+        if grace is None:
+            grace = self.registry.source(case.trigger.event.source).grace or timedelta(0)
+        look_again = follow(alert, judged, form.due(case), form.policy, grace, self.now, held_since)
+        if (alert.state, alert.level, alert.reason) != before and alert.state is not None:
+            alert.change_at(self.now)
+            changes.append(self._alert_change(case, alert))
+        return look_again
+
+    def _is_stale(self, case: Case, judged: Judgement) -> bool:
+        """Whether the case was over before its trigger arrived (contract, section 5, Old news)."""
+        start = case.start or case.trigger
+        if case.form.rule.can_be_overdue and judged.reason != "left_early":
+            over = case.form.give_up_at(case)
+            return over is not None and over <= (start.arrived_at, 0)
+        if judged.decided_at is None or judged.verdict != "violated":
+            return False
+        return after((judged.decided_at, 0), _STALE_AFTER) <= (start.arrived_at, 0)
+
+    def _alert_change(self, case: Case, alert: Alert) -> AlertChange:
+        rule, due = case.form.rule, case.form.due(case)
+        changed_at = alert.changed_at or self.now[0]
+        return AlertChange(
+            alert=_id(case),
+            rule=rule.id,
+            severity=case.form.policy.severity_at(alert.level),
+            state=alert.state or "",
+            level=alert.level,
+            reason=alert.reason,
+            at=changed_at,
+            patient=case.trigger.patient,
+            encounter=case.trigger.encounter,
+            due_at=due[0] if due else None,
+            sequence=(self.generation, changed_at, alert.number),
+            summary=rule.summary,
+        )
+
+    # Feeds
+
+    def _watch(self, feed: Feed) -> None:
+        """Look at a feed when it may have fallen silent; at once, if it was and is back."""
+        alert = self._feed_alerts.get(feed.source)
+        if alert is not None and alert.state == "firing":
+            self._push(self.now, feed)
+        elif feed.source not in self._watched and feed.falls_silent_at is not None:
+            self._watched.add(feed.source)
+            self._push(feed.falls_silent_at, feed)
+
+    def _turn(self, feed: Feed, changes: list[Change]) -> None:
+        """A feed may have fallen silent, or be back: tell it, and look again at the cases that wait for it."""
+        self._watched.discard(feed.source)
+        alert = self._feed_alerts.setdefault(feed.source, Alert())
+        state = "firing" if feed.silent_since(self.now) else "resolved"
+        if state == "resolved":
+            self._touched += self._held.pop(feed.source, ())
+        if state != (alert.state or "resolved"):
+            alert.state, alert.reason = state, None if state == "firing" else "heard"
+            alert.change_at(self.now)
+            changes.append(self._feed_change(feed.source, alert))
+        if state == "resolved":
+            self._watch(feed)
+
+    def _feed_change(self, source: str, alert: Alert) -> AlertChange:
+        return AlertChange(
+            alert=case_id("feed", None, source, "", None),
+            rule="feed",
+            severity="warning",
+            state=alert.state or "",
+            level=0,
+            reason=alert.reason,
+            at=self.now[0],
+            patient="",
+            encounter=None,
+            due_at=None,
+            sequence=(self.generation, self.now[0], alert.number),
+            summary=f"feed {source} is silent",
+        )
+
+    def _relive(self, events: Sequence[Event], feeds: dict[str, Feed], now: datetime) -> None:
+        """Take events of the past at their arrivals, beside feeds of which all is known; then move to the present."""
+        self.feeds = feeds
+        for feed in feeds.values():
+            for clock in feed.turns():
+                self._push(clock, feed)
+        for event in events:
+            if _arrival(event) > self.now[0]:
+                self._run_until((_arrival(event), 0))
+            self._take(event, _arrival(event))
+        self.advance(max(now, self.now[0]))
+
+    # The rest
+
+    def _each_chart(self) -> Iterator[Chart]:
+        yield from {id(chart): chart for chart in self._charts.values()}.values()
+
+    def _compare(self, before: dict[CaseKey, Case], changes: list[Change]) -> None:
+        """After new rules: tell what differs from what was told under the old ones."""
+        present = {key: case for chart in self._each_chart() for key, case in _keyed(chart).items()}
+        first = len(changes)
+        for key, case in present.items():
+            old = before.get(key)
+            words = (_word(old.judged if old else None), _word(case.judged))
+            if words[0] != words[1]:
+                changes.append(VerdictChange(self.now[0], case.form.rule.id, _id(case), *words))
+            was = old.alert if old and old.alert and old.alert.state else None
+            alert = case.alert if case.alert and case.alert.state else None
+            if alert is None and was is None:
+                continue
+            if alert is None:
+                alert = case.alert = case.alert or Alert()
+                alert.state, alert.reason, alert.level = "resolved", "withdrawn", was.level if was else 0
+            if was is None and alert.state == "resolved":
+                continue
+            if was is None or (was.state, was.level, was.reason) != (alert.state, alert.level, alert.reason):
+                alert.change_at(self.now)
+                changes.append(self._alert_change(case, alert))
+        for key, old in before.items():
+            if key in present:
+                continue
+            changes.append(VerdictChange(self.now[0], old.form.rule.id, _id(old), _word(old.judged), None))
+            if (
+                old.alert
+                and old.alert.state
+                and (old.alert.state, old.alert.reason) != ("resolved", "withdrawn")
+            ):
+                old.alert.state, old.alert.reason = "resolved", "withdrawn"
+                old.alert.change_at(self.now)
+                changes.append(self._alert_change(old, old.alert))
+        changes[first:] = sorted(changes[first:], key=_within_instant)
+
+
+_packer = msgspec.json.Encoder()
+_unpacker = msgspec.json.Decoder(list[Event])
+
+
+def _linked_keys(events: Iterable[Event]) -> set[str]:
+    """The patient keys that merges among the events have to do with."""
+    return {
+        key
+        for event in events
+        if event.type == "merge"
+        for (retired, _), (survivor, _) in retirements(event)
+        for key in (retired, survivor)
+    }
+
+
+def _arrival(event: Event) -> datetime:
+    return event.arrived_at or event.recorded_at
+
+
+def _unique(events: list[Event]) -> list[Event]:
+    """Events without those that occur twice to the letter."""
+    return list({(canonical_bytes(event), event.arrived_at): event for event in events}.values())
+
+
+def _keyed(chart: Chart) -> dict[CaseKey, Case]:
+    """The cases of a chart by what identifies them; those that are gone but had an alert are there too."""
+    cases = {_key(case): case for journey in chart.journeys.values() for case in journey.cases}
+    return {**chart.lost, **cases}
+
+
+def _key(case: Case) -> CaseKey:
+    trigger, first = case.trigger, case.first
+    step = case.form.step_name(case)
+    return (
+        case.form.rule.id,
+        step,
+        trigger.order[2],
+        trigger.order[3],
+        *(first.order[2:] if first is not None else ("", "")),
+    )
+
+
+def _id(case: Case) -> str:
+    trigger, first = case.trigger, case.first
+    pair = None if first is None else [[first.source, first.id], [trigger.source, trigger.id]]
+    return case_id(case.form.rule.id, case.form.step_name(case), trigger.source, trigger.id, pair)
+
+
+def _word(judged: Judgement | None) -> str | None:
+    if judged is None:
+        return None
+    return "overdue" if judged.overdue else judged.verdict
+
+
+def _within_instant(change: Change) -> tuple[datetime, str, str, int]:
+    if isinstance(change, VerdictChange):
+        return (change.at, change.rule, change.case, 0)
+    return (change.at, change.rule, change.alert, 1)
+
+
+def _told(case: Case, judged: Judgement) -> CaseVerdict:
+    trigger, hit, due = case.trigger, case.hit, case.form.due(case)
+    evidence = [fact.id for fact in (hit, case.veto, case.superseded) if fact is not None]
+    late = judged.verdict == "late" and hit is not None and due is not None
+    return CaseVerdict(
+        rule=case.form.rule.id,
+        patient=trigger.patient,
+        encounter=trigger.encounter,
+        trigger=trigger.id,
+        trigger_at=trigger.at,
+        verdict=judged.verdict,
+        overdue=judged.overdue,
+        reason=judged.reason,
+        due_at=due[0] if due else None,
+        decided_at=judged.decided_at,
+        delay_seconds=(hit.at - due[0]).total_seconds() if late and hit and due else None,
+        from_=trigger.from_,
+        to=trigger.to if trigger.to is not None or hit is None else hit.to,
+        step=case.form.step_name(case),
+        evidence=evidence,
+        case=_id(case),
+    )
