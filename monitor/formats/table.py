@@ -17,7 +17,7 @@ from xml.parsers import expat
 from pydantic import BeforeValidator, Field
 
 from monitor.core.event import Event, Precision, Value
-from monitor.core.text import Model, TimeZone
+from monitor.core.text import Model, TimeZone, parse_value
 from monitor.formats.reject import Reject
 
 Row = dict[str, str]
@@ -102,7 +102,7 @@ class Mapping(Model):
     ] = []
     """A list of columns, in which `*` stands for all that are named nowhere else; `all` is short for `["*"]`."""
     decimal: Literal[".", ","] = "."
-    constants: dict[str, str] = {}
+    constants: dict[str, Annotated[str | int | float | bool, BeforeValidator(parse_value)]] = {}
     """Values for all rows: of `encounter`, `source`, `from` and `to`, and of attributes by any other name."""
 
     def columns(self) -> set[str]:
@@ -294,7 +294,7 @@ class _Maker:
         for field in ("encounter", "source", "from", "to"):
             if (constant := constants.pop(field, None)) is not None:
                 name = "from_" if field == "from" else field
-                texts[name] = texts.get(name) or constant
+                texts[name] = texts.get(name) or str(constant)
         if mapping.id is not None and not texts["id"]:
             raise _Unusable("missing-value", "the cell is empty", mapping.id)
         return Event(

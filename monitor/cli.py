@@ -1,0 +1,444 @@
+"""The command line: `handoff COMMAND ...`.
+
+Results go to stdout, progress and what was noticed to stderr. Exit codes: 0 fine, 1 problems found, 2 wrong usage,
+3 could not do the work, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from monitor.core.event import EARLIEST, LATEST, Event
+from monitor.core.place import Registry
+from monitor.core.rule import CaseRule, Rule
+from monitor.formats import canonical
+from monitor.formats.reject import Reject
+from monitor.formats.table import Mapping
+from monitor.ingest.files import UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
+from monitor.rulefile.load import load_registry, load_rules
+from monitor.rulefile.mapping import load_mapping
+from monitor.rulefile.problem import Problem, as_github, as_json, as_text
+from monitor.rulefile.schema import registry_schema, schema
+from monitor.runtime import output
+from monitor.runtime.replay import Input, Outcome, arrange, replay, stays
+
+FINE: Final = 0
+PROBLEMS: Final = 1
+USAGE: Final = 2
+UNABLE: Final = 3
+INTERRUPTED: Final = 130
+
+_LONG: Final = 20_000
+"""Events from which on a progress bar is worth its line."""
+_AT_ONCE: Final = 500
+"""Lines that are written together."""
+_SHOW = {"text": as_text, "json": as_json, "github": as_github}
+
+
+class Streams(NamedTuple):
+    """Where a command reads and writes."""
+
+    stdin: BinaryIO
+    stdout: TextIO
+    stderr: TextIO
+
+    def say(self, text: str) -> None:
+        """Tell the user something that is no result."""
+        self.stderr.write(f"handoff: {text}\n")
+
+    def write(self, lines: Iterator[str]) -> None:
+        """Write lines of the result, many at a time."""
+        held: list[str] = []
+        for line in lines:
+            held.append(line)
+            if len(held) == _AT_ONCE:
+                self.stdout.write("".join(held))
+                held.clear()
+        self.stdout.write("".join(held))
+
+
+class Failed(Exception):  # noqa: N818 - a command that ends early, with its exit code
+    """The command cannot go on; `code` is its exit code, and what is to be said has a text."""
+
+    def __init__(self, code: int, text: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+def main(argv: Sequence[str], stdin: BinaryIO, stdout: TextIO, stderr: TextIO) -> int:
+    """Run one command; returns its exit code and raises nothing but what ends the process."""
+    streams = Streams(stdin, stdout, stderr)
+    try:
+        with redirect_stdout(stdout), redirect_stderr(stderr):
+            args = _parser().parse_args(argv)
+        code: int = args.command(args, streams)
+        stdout.flush()
+    except SystemExit as exit_:  # argparse has said why
+        return exit_.code if isinstance(exit_.code, int) else USAGE
+    except Failed as failed:
+        if failed.text is not None:
+            streams.say(failed.text)
+        return failed.code
+    except Unreadable as unreadable:
+        streams.say(str(unreadable))
+        return UNABLE
+    except BrokenPipeError:  # the reader of our output has seen enough
+        return FINE
+    except KeyboardInterrupt:
+        streams.say("interrupted")
+        return INTERRUPTED
+    except OSError as error:
+        streams.say(error.strerror or type(error).__name__)
+        return UNABLE
+    except Exception as error:  # noqa: BLE001 - a fault of ours is told without the data that led to it
+        streams.say(f"internal error: {_place_of(error)}; please report it")
+        return UNABLE
+    return code
+
+
+def entry() -> NoReturn:
+    """The `handoff` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    code = main(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _place_of(error: Exception) -> str:
+    """The kind of an error and where it was raised; its text may hold what a patient's message said."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + where
+
+
+# What commands share
+
+
+def _registry(args: argparse.Namespace, streams: Streams) -> Registry:
+    if args.microsystems is None:
+        return Registry()
+    registry, problems = load_registry(args.microsystems, whole(args.microsystems, streams.stdin))
+    _tell(problems, streams)
+    if registry is None:
+        raise Failed(PROBLEMS)
+    return registry
+
+
+def _mapping(args: argparse.Namespace, streams: Streams) -> Mapping | None:
+    if args.mapping is None:
+        return None
+    mapping, problems = load_mapping(args.mapping, whole(args.mapping, streams.stdin))
+    _tell(problems, streams)
+    if mapping is None:
+        raise Failed(PROBLEMS)
+    return mapping
+
+
+def _rules(paths: Sequence[str], registry: Registry | None, streams: Streams) -> list[Rule]:
+    rules, problems = load_rules(rule_files(paths, streams.stdin), registry)
+    _tell(problems, streams)
+    if any(problem.severity == "error" for problem in problems):
+        raise Failed(PROBLEMS)
+    return rules
+
+
+def _tell(problems: Sequence[Problem], streams: Streams) -> None:
+    streams.stderr.write("".join(as_text(problem) + "\n" for problem in problems))
+
+
+class _Read(NamedTuple):
+    """What could be read of the input."""
+
+    events: list[Event]
+    rejects: Counter[str]
+    unreadable: str | None
+    """Why the rest could not."""
+
+
+def _read(args: argparse.Namespace, registry: Registry, streams: Streams) -> _Read:
+    """All events of the input; a file that breaks off ends it, and what stands before that counts."""
+    events: list[Event] = []
+    rejects: Counter[str] = Counter()
+    unreadable = None
+    try:
+        for file, _, found in read(args.files, registry, _mapping(args, streams), streams.stdin):
+            if not isinstance(found, Reject):
+                events += found
+            elif found.reason == UNKNOWN_FORMAT:
+                unreadable = str(Unreadable(file, found.detail))
+            else:
+                rejects[found.reason] += 1
+    except Unreadable as error:
+        unreadable = str(error)
+    if unreadable is not None and not events:
+        raise Failed(UNABLE, unreadable)
+    return _Read(events, rejects, unreadable)
+
+
+def _noticed(was: _Read, taken: Input, registry: Registry, counts: Counter[str], streams: Streams) -> int:
+    """Say what was read and what was odd about it, a line each; returns the exit code."""
+    patients = len({event.patient for event in was.events})
+    streams.say(f"events: {len(was.events):,} of {patients:,} patients")
+    if was.rejects:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(was.rejects.items()))
+        streams.say(f"rejects: {was.rejects.total():,} ({reasons})")
+    if taken.left_out:
+        streams.say(f"left out, for they arrive later: {taken.left_out:,}")
+    unmapped = _unmapped(was.events, registry)
+    if unmapped:
+        streams.say(f"unmapped locations: {len(unmapped):,}, in {unmapped.total():,} events")
+    for name, count in sorted(counts.items()):
+        if count:
+            streams.say(f"{name}: {count:,}")
+    if was.unreadable is not None:
+        streams.say(was.unreadable)
+        return UNABLE
+    return FINE
+
+
+def _unmapped(events: Sequence[Event], registry: Registry) -> Counter[str]:
+    """Locations that belong to no microsystem, by how many events name them; nothing where there is no registry."""
+    if not registry.microsystems:
+        return Counter()
+    named = Counter(place for event in events for place in {event.from_, event.to} if place is not None)
+    return Counter({place: count for place, count in named.items() if not registry.is_mapped(place)})
+
+
+def _arranged(args: argparse.Namespace, was: _Read) -> Input:
+    now = datetime.now(UTC)  # noqa: TID251 - the edge: without --until, what lies in the future is left out
+    return arrange(list(was.events), until=args.until, now=now, as_received=args.as_received)
+
+
+@contextmanager
+def _progress(total: int, streams: Streams) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr for a long input, where that is a terminal."""
+    if total < _LONG or not streams.stderr.isatty():
+        yield lambda _events: None
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(file=streams.stderr)
+    with Progress(
+        *columns, console=console, transient=True, auto_refresh=False
+    ) as bar:  # no thread beside a fork
+        task = bar.add_task("events", total=total)
+        yield lambda events: bar.update(task, advance=events, refresh=True)
+
+
+# The commands
+
+
+def _decode(args: argparse.Namespace, streams: Streams) -> int:
+    registry, mapping = _registry(args, streams), _mapping(args, streams)
+    rejected = False
+
+    def lines() -> Iterator[str]:
+        nonlocal rejected
+        for file, number, found in read(args.files, registry, mapping, streams.stdin):
+            if isinstance(found, Reject):
+                rejected = True
+                streams.stderr.write(output.reject_line(file, number, found))
+            else:
+                for event in found:
+                    yield canonical.encode(event).decode() + "\n"
+
+    streams.write(lines())
+    return PROBLEMS if rejected else FINE
+
+
+def _journeys(args: argparse.Namespace, streams: Streams) -> int:
+    registry = _registry(args, streams)
+    was = _read(args, registry, streams)
+    taken = _arranged(args, was)
+    streams.write(output.stay_line(stay) for stay in stays(registry, taken))
+    return _noticed(was, taken, registry, Counter(), streams)
+
+
+def _check(args: argparse.Namespace, streams: Streams) -> int:
+    registry: Registry | None = None
+    problems: list[Problem] = []
+    if args.microsystems is not None:
+        registry, problems = load_registry(args.microsystems, whole(args.microsystems, streams.stdin))
+    files = rule_files(args.paths, streams.stdin)
+    rules, of_rules = load_rules(files, registry)
+    problems = [*problems, *of_rules]
+    streams.write(_SHOW[args.format](problem) + "\n" for problem in problems)
+    if problems:
+        return PROBLEMS
+    if args.format == "text":
+        streams.stdout.write(f"{_counted(len(files), 'file')}, {_counted(len(rules), 'rule')}: no problems\n")
+    return FINE
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def _schema(args: argparse.Namespace, streams: Streams) -> int:
+    document = registry_schema() if args.registry else schema()
+    streams.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return FINE
+
+
+def _replay(args: argparse.Namespace, streams: Streams) -> int:
+    rules_paths, args.files = _rules_and_files(args)
+    if not args.files:
+        raise Failed(USAGE, "replay: which FILE? (`-` is stdin)")
+    registry = _registry(args, streams)
+    rules = _rules(rules_paths, registry if args.microsystems else None, streams)
+    cases = [rule for rule in rules if isinstance(rule, CaseRule)]
+    with ExitStack() as stack:
+        alerts = stack.enter_context(_to_write(args.alerts)) if args.alerts else None
+        was = _read(args, registry, streams)
+        taken = _arranged(args, was)
+        with _progress(len(taken.events), streams) as progress:
+            outcome = replay(cases, registry, taken, jobs=args.jobs, progress=progress)
+        if alerts is not None:
+            alerts.writelines(map(output.alert_line, outcome.alerts))
+        _show(args, cases, outcome, streams)
+    return _noticed(was, taken, registry, outcome.counts, streams)
+
+
+def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome, streams: Streams) -> None:
+    if args.format == "json":
+        streams.write(map(output.verdict_line, outcome.verdicts))
+        return
+    streams.stdout.write(output.rule_table(rules, outcome.verdicts))
+    if args.worst:
+        streams.stdout.write(output.worst_tables(rules, outcome.verdicts, args.worst))
+
+
+def _rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Rule paths and input files: `--rules` takes several, and the input may stand right behind them.
+
+    The first path after a `--rules` is of rules; of the others those that are packs, YAML files or directories.
+    """
+    rules: list[str] = []
+    files: list[str] = []
+    for first, *more in args.rules:
+        rules.append(first)
+        for path in more:
+            of_rules = path.startswith("pack:") or path.endswith((".yaml", ".yml")) or Path(path).is_dir()
+            (rules if of_rules else files).append(path)
+    return rules, files + args.files
+
+
+def _to_write(path: str) -> TextIO:
+    try:
+        return Path(path).open("w", encoding="utf-8")
+    except OSError as error:
+        raise Failed(UNABLE, f"cannot write {path}: {error.strerror}") from error
+
+
+# Arguments
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None and EARLIEST <= moment < LATEST:
+            return moment.astimezone(UTC)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"`{text}` is not a time with an offset, such as 2024-05-01T00:00:00Z")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 99_999:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number from 1 on")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("handoff", description="Watches handoffs between clinical microsystems.")
+    parser.add_argument(
+        "--version", action="version", version=f"handoff {metadata.version('handoff-monitor')}"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    decode = _command(commands, "decode", _decode, "show the events in files, one JSON object a line")
+    _takes_input(decode)
+
+    journeys = _command(commands, "journeys", _journeys, "show where each patient was, one stay a line")
+    _takes_input(journeys)
+    _takes_clock(journeys)
+
+    check = _command(commands, "check", _check, "find what is wrong with rule files")
+    check.add_argument("paths", nargs="+", metavar="PATH", help="rule files, directories or pack:NAME")
+    check.add_argument(
+        "--microsystems", metavar="FILE", help="look up the places that rules name in this registry"
+    )
+    check.add_argument("--format", choices=sorted(_SHOW), default="text")
+
+    schema_ = _command(commands, "schema", _schema, "print the JSON Schema of rule files")
+    schema_.add_argument("--registry", action="store_true", help="that of microsystems.yaml instead")
+
+    replay_ = _command(commands, "replay", _replay, "run rules over a finished history")
+    replay_.add_argument(
+        "--rules",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="PATH",
+        help="rule files, directories or pack:NAME",
+    )
+    _takes_input(replay_, files="*")
+    _takes_clock(replay_)
+    replay_.add_argument(
+        "--format", choices=("text", "json"), default="text", help="a table, or one verdict a line"
+    )
+    replay_.add_argument("--alerts", metavar="FILE", help="write each change of an alert here, one a line")
+    replay_.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="processes to share the patients among"
+    )
+    replay_.add_argument(
+        "--worst", type=_positive, metavar="N", help="also list the N latest and N missing handoffs"
+    )
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace, Streams], int],
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _takes_input(parser: argparse.ArgumentParser, files: str = "+") -> None:
+    parser.add_argument(
+        "files", nargs=files, metavar="FILE", help="JSON lines, HL7 v2, XES, CSV; `-` is stdin; .gz too"
+    )
+    parser.add_argument(
+        "--microsystems", metavar="FILE", help="the registry: microsystems, their locations, sources"
+    )
+    parser.add_argument("--mapping", metavar="FILE", help="what the columns of CSV or XES mean")
+
+
+def _takes_clock(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--until", type=_moment, metavar="T", help="where the clock stands at the end; default: last arrival"
+    )
+    parser.add_argument("--as-received", action="store_true", help="events arrive in the order of the files")

@@ -1,0 +1,231 @@
+"""What commands print: one JSON object a line, or tables of text. The formats are a promise; tests freeze them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from monitor.core.engine import AlertChange, CaseVerdict
+from monitor.core.event import moment_text
+from monitor.core.journey import Stay
+from monitor.core.rule import CaseRule, StepsRule
+from monitor.formats.reject import Reject
+
+_encode: Final = msgspec.json.Encoder().encode
+
+DECIDED: Final = ("met", "late", "missed", "violated")
+"""The verdicts that a percentage is taken of."""
+COLUMNS: Final = (
+    "rule",
+    "decided",
+    "met",
+    "met %",
+    "late",
+    "missed",
+    "violated",
+    "void",
+    "unknown",
+    "open",
+    "overdue",
+    "median delay",
+    "p90 delay",
+)
+_LEGEND: Final = (
+    "met % is of the decided: met, late, missed, violated. Open includes overdue. "
+    "The delay is that of the late, after the deadline."
+)
+_GRAVITY: Final = {"critical": 0, "warning": 1, "info": 2}
+
+
+def json_line(fields: dict[str, Any]) -> str:
+    """A JSON object on a line of its own, its keys in the order given."""
+    return _encode(fields).decode() + "\n"
+
+
+def reject_line(file: str, number: int, reject: Reject) -> str:
+    """A reject, with the file and the number of the message in it."""
+    fields = {"file": file, "message": number, "segment": reject.segment, "field": reject.field}
+    return json_line({**fields, "reason": reject.reason, "detail": reject.detail})
+
+
+def stay_line(stay: Stay) -> str:
+    """A stay of a patient in a place."""
+    return json_line(
+        {
+            "patient": stay.patient,
+            "encounter": stay.encounter,
+            "place": stay.place,
+            "kind": stay.kind,
+            "entered_at": _moment(stay.entered_at),
+            "left_at": _moment(stay.left_at),
+            "from": stay.from_,
+            "to": stay.to,
+        }
+    )
+
+
+def verdict_line(case: CaseVerdict) -> str:
+    """The verdict of a case."""
+    return json_line(
+        {
+            "rule": case.rule,
+            "patient": case.patient,
+            "encounter": case.encounter,
+            "trigger": case.trigger,
+            "trigger_at": _moment(case.trigger_at),
+            "verdict": case.verdict,
+            "reason": case.reason,
+            "due_at": _moment(case.due_at),
+            "decided_at": _moment(case.decided_at),
+            "delay_seconds": case.delay_seconds,
+            "from": case.from_,
+            "to": case.to,
+            "step": case.step,
+            "evidence": case.evidence,
+            "case": case.case,
+            "overdue": case.overdue,
+        }
+    )
+
+
+def alert_line(change: AlertChange) -> str:
+    """A change of an alert."""
+    generation, at, number = change.sequence
+    return json_line(
+        {
+            "alert": change.alert,
+            "rule": change.rule,
+            "severity": change.severity,
+            "state": change.state,
+            "level": change.level,
+            "reason": change.reason,
+            "at": _moment(change.at),
+            "patient": change.patient,
+            "encounter": change.encounter,
+            "due_at": _moment(change.due_at),
+            "sequence": [generation, _moment(at), number],
+            "summary": change.summary,
+        }
+    )
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment_text(moment)
+
+
+class Row(NamedTuple):
+    """A line of the table of rules: a rule, or a step of one."""
+
+    rule: str
+    step: str | None
+
+    @property
+    def title(self) -> str:
+        return self.rule if self.step is None else f"{self.rule}/{self.step}"
+
+
+def rule_table(rules: Iterable[CaseRule], cases: Iterable[CaseVerdict]) -> str:
+    """How often each rule was met, with the number of cases that each percentage is taken of."""
+    by_row: dict[Row, list[CaseVerdict]] = {row: [] for rule in rules for row in _rows(rule)}
+    for case in cases:
+        by_row[Row(case.rule, case.step)].append(case)
+    lines = [(row.title, *_figures(of_row)) for row, of_row in by_row.items()]
+    return _aligned([COLUMNS, *lines], texts=1) + _LEGEND + "\n"
+
+
+def _rows(rule: CaseRule) -> list[Row]:
+    if isinstance(rule, StepsRule):
+        return [Row(rule.id, step.name) for step in rule.steps[1:]]
+    return [Row(rule.id, None)]
+
+
+def _figures(cases: list[CaseVerdict]) -> Sequence[str]:
+    def count(verdict: str) -> int:
+        return sum(case.verdict == verdict for case in cases)
+
+    decided = sum(map(count, DECIDED))
+    delays = sorted(case.delay_seconds for case in cases if case.delay_seconds is not None)
+    counts = [count(verdict) for verdict in ("late", "missed", "violated", "void", "unknown", "open")]
+    overdue = sum(case.overdue for case in cases)
+    share = f"{100 * count('met') / decided:.1f}" if decided else "-"
+    return (
+        f"{decided:,}",
+        f"{count('met'):,}",
+        share,
+        *(f"{each:,}" for each in (*counts, overdue)),
+        quantile_text(delays, 0.5),
+        quantile_text(delays, 0.9),
+    )
+
+
+def quantile_text(ordered: Sequence[float], share: float) -> str:
+    """The smallest of the ordered seconds that at least this share of them does not exceed, as a duration."""
+    if not ordered:
+        return "-"
+    rank = -int(-share * len(ordered) // 1)  # rounded up: an observed delay, never one between two
+    return duration_text(ordered[max(rank, 1) - 1])
+
+
+def duration_text(seconds: float) -> str:
+    """The two largest units of a duration: `2d04h`, `1h30m`, `5m09s`, `12s`."""
+    whole = round(seconds)
+    days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d{hours:02}h"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{whole % 60:02}s" if minutes else f"{whole}s"
+
+
+def worst_tables(rules: Iterable[CaseRule], cases: Sequence[CaseVerdict], count: int) -> str:
+    """The late cases with the longest delays, and the missing ones: the gravest rules first, then the oldest."""
+    gravity = {rule.id: _GRAVITY[rule.severity] for rule in rules}
+    late = sorted(
+        (case for case in cases if case.verdict == "late"), key=lambda case: -(case.delay_seconds or 0)
+    )
+    missing = sorted(
+        (case for case in cases if case.verdict == "missed" or case.overdue),
+        key=lambda case: (gravity[case.rule], _sooner(case)),
+    )
+    return _cases_table(
+        "latest", late[:count], lambda case: duration_text(case.delay_seconds or 0)
+    ) + _cases_table(
+        "missing", missing[:count], lambda case: "missed" if case.verdict == "missed" else "overdue"
+    )
+
+
+def _sooner(case: CaseVerdict) -> datetime:
+    return case.due_at or case.trigger_at
+
+
+def _cases_table(title: str, cases: Sequence[CaseVerdict], last: Callable[[CaseVerdict], str]) -> str:
+    if not cases:
+        return ""
+    lines = [
+        (
+            case.rule,
+            case.patient,
+            case.trigger,
+            _moment(case.trigger_at) or "",
+            _moment(case.due_at) or "-",
+            last(case),
+        )
+        for case in cases
+    ]
+    return "\n" + _aligned([(title, "patient", "trigger", "trigger at", "due at", ""), *lines], texts=6)
+
+
+def _aligned(lines: Sequence[Sequence[str]], texts: int) -> str:
+    """Columns two spaces apart; the first `texts` of them flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ""
+    for line in lines:
+        cells = [
+            cell.ljust(width) if place < texts else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        text += "  ".join(cells).rstrip() + "\n"
+    return text

@@ -1,0 +1,241 @@
+"""Replay: the engine over a whole input, with the clock of what is read (contract, section 5)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from monitor.core.engine import AlertChange, CaseVerdict, Change, Engine
+from monitor.core.event import HEARTBEAT, Event
+from monitor.core.journey import Stay, retirements
+from monitor.core.place import Registry
+from monitor.core.rule import CaseRule
+
+FEED: Final = "feed"
+"""What stands for a rule in the alerts of feeds."""
+_STEP: Final = 2_000
+"""Events between two reports of progress."""
+
+
+class Input(msgspec.Struct, gc=False):
+    """Events in the order in which they are taken, each with its arrival."""
+
+    events: list[Event]
+    until: datetime | None
+    """Where the clock stands at the end; None when there is nothing to read."""
+    left_out: int
+    """Events that arrive after that."""
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """What a replay found: cases by (trigger_at, rule, case), alert changes by (at, rule, alert)."""
+
+    verdicts: list[CaseVerdict]
+    alerts: list[AlertChange]
+    counts: Counter[str]
+
+
+def arrange(
+    events: list[Event], *, until: datetime | None, now: datetime, as_received: bool = False
+) -> Input:
+    """Give each event its arrival, and put them in order of it; the list is changed.
+
+    An event without `arrived_at` arrives at its `recorded_at`. With `as_received` the order stays, and arrivals are
+    the running maximum. What arrives after `until`, or without it after `now` (the present), is left out.
+    """
+    _set_arrivals(events)
+    if as_received:
+        _never_back(events)
+    else:
+        events.sort(key=attrgetter("arrived_at", "source", "id"))
+    last = until or now
+    known = [event for event in events if event.arrived_at is not None and event.arrived_at <= last]
+    return Input(known, until or (known[-1].arrived_at if known else None), len(events) - len(known))
+
+
+def _set_arrivals(events: Iterable[Event]) -> None:
+    for event in events:
+        if event.arrived_at is None:
+            event.arrived_at = event.recorded_at.astimezone(UTC)
+
+
+def _never_back(events: Iterable[Event]) -> None:
+    latest = None
+    for event in events:
+        if latest is None or (event.arrived_at is not None and event.arrived_at > latest):
+            latest = event.arrived_at
+        event.arrived_at = latest
+
+
+def replay(
+    rules: Sequence[CaseRule],
+    registry: Registry,
+    taken: Input,
+    *,
+    jobs: int = 1,
+    progress: Callable[[int], None] = lambda _events: None,
+) -> Outcome:
+    """Run the rules over the input, by patient in `jobs` processes; the outcome does not depend on their number.
+
+    `progress` is told now and then how many events more have been taken.
+    """
+    listened = {event.source for event in taken.events if event.type == HEARTBEAT}
+    parts = shares(taken.events, jobs) if jobs > 1 else [taken.events]
+    if len(parts) < 2:
+        return _ordered([_run(_Work(rules, registry, parts, taken.until, listened), 0, progress)])
+    work = _Work(rules, registry, _with_silence_heard(parts, taken.events, listened), taken.until, listened)
+    context = multiprocessing.get_context(_start_method())
+    with context.Pool(len(parts), _keep, (work,)) as pool:
+        outcomes = []
+        for part, outcome in zip(parts, pool.imap(_run_kept, range(len(parts))), strict=True):
+            outcomes.append(outcome)
+            progress(len(part))
+    return _ordered(outcomes)
+
+
+def stays(registry: Registry, taken: Input) -> list[Stay]:
+    """The effective stays of all patients, by patient and time."""
+    engine = Engine([], registry)
+    for event in taken.events:
+        engine.observe(event)
+    if taken.until is not None:
+        engine.advance(taken.until)
+    return sorted(
+        engine.stays(), key=lambda stay: (stay.patient, stay.entered_at, stay.encounter or "", stay.place)
+    )
+
+
+def shares(events: Sequence[Event], jobs: int) -> list[list[Event]]:
+    """The events in as many parts, by patient; patients whom any merge links are in one part."""
+    chart = _charts(events)
+    parts: list[list[Event]] = [[] for _ in range(jobs)]
+    part_of: dict[str, list[Event]] = {}
+    for event in events:
+        part = part_of.get(event.patient)
+        if part is None:
+            key = chart.get(event.patient, event.patient)
+            part = part_of[event.patient] = parts[crc32(key.encode(errors="surrogatepass")) % jobs]
+        part.append(event)
+    return [part for part in parts if part]
+
+
+def _charts(events: Iterable[Event]) -> dict[str, str]:
+    """One key for all patients whom merges link, by the key of each of them."""
+    above: dict[str, str] = {}
+
+    def top(key: str) -> str:
+        while key in above:
+            key = above[key]
+        return key
+
+    for event in events:
+        if event.type == "merge":
+            for (retired, _), (survivor, _) in retirements(event):
+                one, other = top(retired), top(survivor)
+                if one != other:
+                    above[one] = other
+    return {key: top(key) for key in above}
+
+
+def _with_silence_heard(
+    parts: list[list[Event]], events: Sequence[Event], listened: set[str]
+) -> list[list[Event]]:
+    """The parts, each with heartbeats at the instants at which a source was heard in another part."""
+    if not listened:
+        return parts
+    place = {event.patient: number for number, part in enumerate(parts) for event in part}
+    heard: list[list[Event]] = [[] for _ in parts]
+    for event in events:
+        for number, part in enumerate(heard):
+            if place[event.patient] == number:
+                part.append(event)
+            elif event.source in listened:
+                part.append(_heartbeat(event))
+    return heard
+
+
+def _heartbeat(event: Event) -> Event:
+    return Event(
+        id=event.id,
+        type=HEARTBEAT,
+        patient="-",
+        occurred_at=event.recorded_at,
+        source=event.source,
+        arrived_at=event.arrived_at,
+    )
+
+
+class _Work(msgspec.Struct):
+    """What each process needs."""
+
+    rules: Sequence[CaseRule]
+    registry: Registry
+    parts: list[list[Event]]
+    until: datetime | None
+    listened: set[str]
+
+
+_kept: list[_Work] = []
+
+
+def _start_method() -> str:
+    """A forked process has the events already; elsewhere they are sent to it."""
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def _keep(work: _Work) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    _kept.append(work)
+
+
+def _run_kept(number: int) -> Outcome:
+    return _run(_kept[-1], number, lambda _events: None)
+
+
+def _run(work: _Work, number: int, progress: Callable[[int], None]) -> Outcome:
+    """Run one part. Every part knows all the feeds; the first tells of them."""
+    engine = Engine(work.rules, work.registry, listened=work.listened)
+    events = work.parts[number] if work.parts else []
+    alerts: list[AlertChange] = []
+
+    def keep(changes: list[Change]) -> None:
+        alerts.extend(
+            change
+            for change in changes
+            if isinstance(change, AlertChange) and (number == 0 or change.rule != FEED)
+        )
+
+    for start in range(0, len(events), _STEP):
+        for event in events[start : start + _STEP]:
+            keep(engine.observe(event))
+        progress(min(_STEP, len(events) - start))
+    if work.until is not None:
+        keep(engine.advance(work.until))
+    return Outcome(list(engine.verdicts()), alerts, engine.counts)
+
+
+def _ordered(outcomes: Sequence[Outcome]) -> Outcome:
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        counts.update(outcome.counts)
+    counts.pop("heartbeats", None)  # told to every part
+    return Outcome(
+        sorted(
+            (each for part in outcomes for each in part.verdicts),
+            key=attrgetter("trigger_at", "rule", "case"),
+        ),
+        sorted((each for part in outcomes for each in part.alerts), key=_when),
+        counts,
+    )
+
+
+def _when(change: AlertChange) -> tuple[datetime, str, str, int]:
+    return change.at, change.rule, change.alert, change.sequence[2]
