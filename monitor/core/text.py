@@ -62,6 +62,8 @@ def found(value: Any) -> str:
     if isinstance(value, list):
         return "a list"
     text = str(value)
+    if not text:
+        return "an empty text"
     return f"`{text}`" if len(text) <= 60 else f"`{text[:60]}...`"
 
 
@@ -133,6 +135,8 @@ def parse_duration(text: Any) -> timedelta:
         raise DurationError(
             f"{found(text)} is in calendar days, which only deadlines of expect and steps may be"
         )
+    if isinstance(text, str) and text.startswith("-") and _DURATION.fullmatch(text[1:]):
+        raise DurationError(f"{found(text)} is negative, which only `after` of `escalate` may be")
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not _DURATION.fullmatch(text):
         raise DurationError(
             f"{found(text)} is not a duration: write 90s, 45m, 4h, 2d, 1w or a sum such as 1h30m"
@@ -157,7 +161,7 @@ def duration_text(duration: timedelta) -> str:
 
 def parse_signed_duration(text: Any) -> timedelta:
     """A duration that may be negative: `-10m` is ten minutes before."""
-    if isinstance(text, str) and text.startswith("-"):
+    if isinstance(text, str) and text.startswith("-") and _DURATION.fullmatch(text[1:]):
         return -parse_duration(text[1:])
     return parse_duration(text)
 

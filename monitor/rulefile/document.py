@@ -188,7 +188,8 @@ class _Composer:
                     key, "duplicate-key", f"key {found(text)} stands twice", f"first on line {first}"
                 )
             else:
-                entries[str(text)] = Entry(key, value)
+                written = value.start < value.end
+                entries[str(text)] = Entry(key, value if written else Node(key.start, key.end, value.value))
         return entries
 
     def _anchored(self, event: Any, node: Node) -> Node:
@@ -228,7 +229,7 @@ class _Composer:
 
 
 _HINTS: Final = {
-    "cannot start any token": "indent with spaces, and quote a text that begins with %, @ or `",
+    "cannot start any token": "quote a text that begins with %, @ or a backtick",
     "mapping values are not allowed": "quote a text that holds `: `",
     "did not find expected key": "is every key of the mapping indented alike, and every quote closed?",
     "could not find expected ':'": "is there a `: ` after each key, with the space?",
@@ -243,4 +244,6 @@ def _syntax(source: SourceText, error: yaml.MarkedYAMLError) -> Problem:
     if error.context is not None and error.context_mark is not None:
         message += f" {error.context} from line {source.position(error.context_mark.index)[0]}"
     hint = next((hint for words, hint in _HINTS.items() if words in message), None)
+    if source.text[index : index + 1] == "\t":
+        hint = "indent with spaces, not with tabs"
     return source.problem(index, index + 1, "yaml-syntax", message, hint)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from monitor.core.rule import FORMS, RuleBase
+from monitor.core.rule import FORMS
 from monitor.core.text import TAGS, DurationError, found
 from monitor.rulefile.document import Node, plain
 from monitor.rulefile.problem import Problem, SourceText
@@ -85,10 +85,11 @@ class _Judgement:
         if meant is not None:
             missing.remove((*above, meant))
             return self._problem(key, "unknown-key", f"unknown key `{name}`", did_you_mean(meant))
-        forms = _forms_with(name) if issubclass(self._model, RuleBase) and not above else []
-        if forms:
-            message = f"a rule of this form has no key `{name}`"
-            return self._problem(key, "unknown-key", message, f"forms that have it: {', '.join(forms)}")
+        form = next((form for form, rule in FORMS.items() if rule is self._model), None)
+        others = [other for other, rule in FORMS.items() if name in _keys(rule)]
+        if form is not None and not above and others:
+            message = f"{form} rules have no key `{name}`"
+            return self._problem(key, "unknown-key", message, f"forms that have it: {', '.join(others)}")
         allowed = keys_at(self._model, above)
         return self._problem(key, "unknown-key", f"unknown key `{name}`", _hint_of_keys(name, allowed))
 
@@ -114,12 +115,6 @@ def _hint_of_keys(name: str, allowed: list[str]) -> str | None:
     if meant is not None:
         return did_you_mean(meant)
     return f"allowed here: {', '.join(allowed)}" if 0 < len(allowed) <= _ENOUGH else None
-
-
-def _forms_with(key: str) -> list[str]:
-    """The forms whose rules have a key, where not all have it."""
-    forms = [form for form, model in FORMS.items() if key in _keys(model)]
-    return forms if len(forms) < len(FORMS) else []
 
 
 @cache
@@ -204,7 +199,8 @@ def _hint(error: ErrorDetails) -> str | None:
     if error["type"] == "int_parsing" and error["loc"][-1] == "at_most":
         return "the time in which events are counted is `within`"
     if isinstance(context.get("error"), DurationError):
-        return did_you_mean(_probable_duration(value))
+        meant = _probable_duration(value)
+        return did_you_mean(meant) if meant != value else None
     return None
 
 
