@@ -50,8 +50,10 @@ class Ladder:
     def warning(self) -> dict[str, Any] | None:
         return next((each for each in self.rule.get("escalate", []) if each["after"].startswith("-")), None)
 
-    def level(self, base: datetime, clock: Clock) -> int:
-        return sum(clock > (base + duration(each["after"]), 0) for each in self.steps())
+    def level(self, base: datetime, fired_at: datetime, clock: Clock) -> int:
+        """How many steps are due: at max(firing, deadline + `after`)."""
+        due = [base + duration(each["after"]) for each in self.steps()]
+        return sum(at <= fired_at or clock > (at, 0) for at in due)
 
     def severity(self, level: int) -> str:
         if level < 0:
@@ -59,9 +61,9 @@ class Ladder:
         named = [each["severity"] for each in self.steps()[:level] if "severity" in each]
         return named[-1] if named else self.rule["severity"]
 
-    def climbed(self, base: datetime, clock: Clock) -> bool:
+    def climbed(self, base: datetime, fired_at: datetime, clock: Clock) -> bool:
         """Whether the last step is due."""
-        return self.level(base, clock) == len(self.steps())
+        return self.level(base, fired_at, clock) == len(self.steps())
 
 
 def base_of(case: dict[str, Any]) -> datetime:
@@ -81,9 +83,10 @@ def grace_of(case: dict[str, Any], rule: dict[str, Any], registry: dict[str, Any
     return duration(rule.get("grace") or source.get("grace") or "0s")
 
 
-def muted(case: dict[str, Any], rule: dict[str, Any]) -> bool:
-    """Shadow rules and test patients raise no alert."""
-    return rule.get("mode") == "shadow" or case["opener"].event.attributes.get("test") is True
+def raises(case: dict[str, Any], rule: dict[str, Any]) -> bool:
+    """Shadow rules, test patients and old news raise no alert."""
+    test = case["opener"].event.attributes.get("test") is True
+    return not (test or case["stale"] or rule.get("mode") == "shadow")
 
 
 def follow(
@@ -96,8 +99,6 @@ def follow(
     clock: Clock,
 ) -> None:
     """Bring an alert from the moment before to this one."""
-    if case is not None and muted(case, rule):
-        case = None
     bad = case is not None and (case["overdue"] or case["verdict"] == "violated")
     memory.bad_since = (memory.bad_since or clock[0]) if bad else None
     if case is None:
@@ -111,10 +112,10 @@ def follow(
     elif case["verdict"] == "met":
         resolve(memory, "met" if memory.only_warned else "charted_late")
     elif case["reason"] == "gave_up" and memory.state == "firing" and memory.level >= 0:
-        if Ladder(rule).climbed(case["due_at"], clock):
+        if Ladder(rule).climbed(case["due_at"], memory.fired_at, clock):
             resolve(memory, "missed")
         else:
-            fire(memory, Ladder(rule).level(case["due_at"], clock), rule, clock)
+            fire(memory, Ladder(rule).level(case["due_at"], memory.fired_at, clock), rule, clock)
     else:
         resolve(memory, FOLLOWED[case["verdict"]])
 
@@ -128,12 +129,12 @@ def follow_bad(
         if violated and clock > (memory.fired_at + duration(rule.get("show_for", "24h")), 0):
             resolve(memory, "expired")
         else:
-            fire(memory, Ladder(rule).level(base_of(case), clock), rule, clock)
+            fire(memory, Ladder(rule).level(base_of(case), memory.fired_at, clock), rule, clock)
         return
     grace = grace_of(case, rule, registry)
     waited = not grace or clock > (memory.bad_since + grace, 0)
-    if waited and not case["stale"] and memory.reason != "expired":
-        fire(memory, Ladder(rule).level(base_of(case), clock), rule, clock)
+    if waited and raises(case, rule) and memory.reason != "expired":
+        fire(memory, Ladder(rule).level(base_of(case), clock[0], clock), rule, clock)
     elif memory.state == "resolved" and not violated:
         resolve(memory, "withdrawn")
 
@@ -142,7 +143,7 @@ def warning_due(
     case: dict[str, Any], rule: dict[str, Any], silent: dict[str, datetime], clock: Clock
 ) -> bool:
     at = warned_at(case, rule)
-    if at is None or case["stale"] or not clock > (at, 0):
+    if at is None or not raises(case, rule) or not clock > (at, 0):
         return False
     feeds = rule.get("feeds")
     feeds = [case["opener"].event.source] if feeds is None else feeds

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from effective import Clock, Effective, effective
-from match import calendar_end, duration, in_hours, in_place, matches, pairs, same, together, zone_of
+from match import calendar_end, duration, in_hours, in_place, listed, matches, pairs, same, together, zone_of
 from silence import silences
 
 from monitor.core.event import Event
@@ -124,7 +124,7 @@ def first(found: Iterable[Effective]) -> Effective | None:
 
 def first_after(patterns: Any, trigger: Effective, rule: dict[str, Any], seen: Seen) -> Effective | None:
     """The first event after the trigger, in order, that matches one of the patterns of `unless` or `until`."""
-    patterns = patterns if isinstance(patterns, list) else [patterns] if patterns else []
+    patterns = listed([] if patterns is None else patterns)
     return first(
         each
         for pattern in patterns
@@ -191,11 +191,11 @@ def response(
     if not deadline.passed(seen):
         return found | {"verdict": "open"}
     if silent_since is not None and deadline.at >= silent_since:
-        return found | {"verdict": "unknown"}
+        return found | {"verdict": "unknown", "reason": "feed_silent"}
     if given_up_at is None or not seen.past(given_up_at):
         return found | {"verdict": "open", "overdue": True}
     if silent_since is not None and given_up_at >= silent_since:
-        return found | {"verdict": "unknown", "overdue": True}
+        return found | {"verdict": "unknown", "reason": "feed_silent"}
     return found | {"verdict": "missed", "reason": "gave_up", "decided_at": given_up_at}
 
 
@@ -218,7 +218,7 @@ def expected(
             for each in seen.journey
             if pairs(pattern, rule.get("same"), trigger, each, seen.registry) and counts(each)
         )
-        for pattern in (patterns if isinstance(patterns, list) else [patterns])
+        for pattern in listed(patterns)
     ]
     return None if None in firsts else max(firsts, key=lambda each: each.order)
 
@@ -390,7 +390,11 @@ def exclusive(rule: dict[str, Any], seen: Seen) -> list[dict[str, Any]]:
             verdict = {"verdict": "met", "decided_at": end.at}
         elif seen.past(due_at):
             held = end is None and since is not None and due_at >= since
-            verdict = {"verdict": "unknown"} if held else {"verdict": "violated", "decided_at": due_at}
+            verdict = (
+                {"verdict": "unknown", "reason": "feed_silent"}
+                if held
+                else {"verdict": "violated", "decided_at": due_at}
+            )
         pair = [[list(earlier.opener.key), list(later.opener.key)]]
         cases.append(case_of(rule, later.opener, **verdict, due_at=due_at, timers=[due_at], pair=pair))
     return cases
@@ -413,8 +417,7 @@ def require(rule: dict[str, Any], seen: Seen) -> list[dict[str, Any]]:
 
 def required(rule: dict[str, Any], trigger: Effective, seen: Seen) -> bool:
     """Whether an event in [T - D, T] matches, with no `unless` after it and before the trigger."""
-    unless = rule.get("unless") or []
-    unless = unless if isinstance(unless, list) else [unless]
+    unless = listed(rule.get("unless", []))
 
     def counts(each: Effective) -> bool:
         if together(each, trigger):
@@ -459,8 +462,12 @@ def forbid(rule: dict[str, Any], seen: Seen) -> list[dict[str, Any]]:
             verdict = {"verdict": "met", "decided_at": r.at}
         elif seen.past(end):
             held = since is not None and end >= since
-            verdict = {"verdict": "unknown"} if held else {"verdict": "met", "decided_at": end}
-        cases.append(case_of(rule, trigger, **verdict, timers=[end]))
+            verdict = (
+                {"verdict": "unknown", "reason": "feed_silent"}
+                if held
+                else {"verdict": "met", "decided_at": end}
+            )
+        cases.append(case_of(rule, trigger, **verdict, due_at=end, timers=[end]))
     return cases
 
 
