@@ -89,6 +89,19 @@ def read(name: str, content: bytes) -> tuple[SourceText, Node | None, list[Probl
     return source, *compose(source)
 
 
+def read_mapping(name: str, content: bytes) -> tuple[SourceText, Node | None, list[Problem]]:
+    """As `read`, where the document must be a mapping; None where it is not."""
+    source, root, problems = read(name, content)
+    if problems and root is None:
+        return source, None, problems
+    if root is None or root.value is None:
+        return source, None, [*problems, source.problem(0, 1, "empty-file", "the file is empty")]
+    if isinstance(root.value, dict):
+        return source, root, problems
+    message = f"the file must be a mapping; found {found(plain(root))}"
+    return source, None, [*problems, source.problem(root.start, root.end, "not-a-mapping", message)]
+
+
 def compose(source: SourceText) -> tuple[Node | None, list[Problem]]:
     """The one document in a text, and what is wrong with it as YAML. Never raises."""
     forbidden = _FORBIDDEN.search(source.text)

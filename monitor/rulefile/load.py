@@ -10,7 +10,7 @@ import msgspec
 from monitor.core.place import Registry
 from monitor.core.rule import FORMS, Rule, RuleBase
 from monitor.core.text import Model, found
-from monitor.rulefile.document import Node, read
+from monitor.rulefile.document import Node, read_mapping
 from monitor.rulefile.judge import closest, did_you_mean, judge
 from monitor.rulefile.problem import Problem, SourceText, in_order
 from monitor.rulefile.references import check_against_registry, check_nesting
@@ -69,34 +69,17 @@ def load_rules(
 
 def load_registry(name: str, content: bytes) -> tuple[Registry | None, list[Problem]]:
     """The registry of a file (`microsystems.yaml`), and what is wrong with it, sorted. None with an error. Never raises."""
-    source, root, problems = read(name, content)
-    root, wrong = _mapping(source, root, problems)
+    source, root, problems = read_mapping(name, content)
     if root is None:
-        return None, in_order(wrong)
-    registry, more = judge(Registry, root, source)
-    problems = [*wrong, *more, *check_nesting(root, source)]
+        return None, in_order(problems)
+    registry, wrong = judge(Registry, root, source)
+    problems = [*problems, *wrong, *check_nesting(root, source)]
     failed = any(each.severity == "error" for each in problems)
     return (None if failed else registry), in_order(problems)
 
 
-def _mapping(
-    source: SourceText, root: Node | None, problems: list[Problem]
-) -> tuple[Node | None, list[Problem]]:
-    """The file's outermost node, if it is a mapping."""
-    if root is not None and isinstance(root.value, dict):
-        return root, problems
-    if any(each.severity == "error" for each in problems):
-        return None, problems
-    if root is None or root.value is None:
-        return None, [*problems, source.problem(0, 1, "empty-file", "the file is empty")]
-    hint = "write the rules under `rules:`" if isinstance(root.value, list) else None
-    message = f"the file must be a mapping; found {found(root.value if isinstance(root.value, str) else [])}"
-    return None, [*problems, source.problem(root.start, root.end, "not-a-mapping", message, hint)]
-
-
 def _rules_of_file(name: str, content: bytes) -> tuple[list[_Written], list[Problem]]:
-    source, root, problems = read(name, content)
-    root, problems = _mapping(source, root, problems)
+    source, root, problems = read_mapping(name, content)
     if root is None:
         return [], problems
     _, wrong = judge(_Top, root, source)
