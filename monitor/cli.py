@@ -61,14 +61,17 @@ class Streams(NamedTuple):
         self.stderr.write(f"handoff: {text}\n")
 
     def write(self, lines: Iterator[str]) -> None:
-        """Write lines of the result, many at a time."""
+        """Write lines of the result, many at a time; those before an error are written too."""
         held: list[str] = []
-        for line in lines:
-            held.append(line)
-            if len(held) == _AT_ONCE:
-                self.stdout.write("".join(held))
-                held.clear()
-        self.stdout.write("".join(held))
+        try:
+            for line in lines:
+                held.append(line)
+                if len(held) >= _AT_ONCE:
+                    text = "".join(held)
+                    held.clear()
+                    self.stdout.write(text)
+        finally:
+            self.stdout.write("".join(held))
 
 
 class Failed(Exception):  # noqa: N818 - a command that ends early, with its exit code

@@ -1,0 +1,5 @@
+"""`python -m monitor` is `handoff`."""
+
+from monitor.cli import entry
+
+entry()

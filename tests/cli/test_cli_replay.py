@@ -1,0 +1,355 @@
+"""`handoff replay` and `handoff journeys`: a finished history in, tables, verdicts, alerts and stays out."""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+SEPSIS = Path(__file__).parents[3] / "shared/data/sepsis/sepsis.csv.gz"
+
+RULES = """
+rules:
+  - {id: arrive, summary: arrives within 30 min, severity: critical, when: {type: depart}, expect: {type: arrive}, within: 30m, give_up: 10h}
+  - {id: sign, summary: signed before, severity: warning, when: {type: depart}, require: {type: handoff_signed}}
+"""
+REGISTRY = """
+microsystems:
+  - {id: icu, kind: icu, locations: [ICU]}
+  - {id: ward, kind: ward, locations: [W1]}
+"""
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def event(number, clock, what, patient="p", **fields):
+    hours, minutes = map(int, clock.split(":"))
+    moment = (DAY + timedelta(hours=hours, minutes=minutes)).isoformat()
+    return (
+        json.dumps({"id": str(number), "type": what, "patient": patient, "occurred_at": moment} | fields)
+        + "\n"
+    )
+
+
+HISTORY = "".join(
+    [
+        event(1, "00:00", "admit", to="ICU", encounter="v"),
+        event(2, "01:00", "handoff_signed", encounter="v"),
+        event(3, "01:10", "depart", encounter="v", to="W1"),
+        event(4, "01:30", "arrive", encounter="v", to="W1"),
+        event(5, "02:00", "depart", "q"),
+        event(6, "04:35", "arrive", "q"),
+        event(7, "03:00", "depart", "r"),
+        event(8, "20:00", "depart", "s", to="X9"),
+        event(9, "20:31", "triage", "s"),
+    ]
+)
+
+
+@pytest.fixture
+def inputs(write):
+    write("rules.yaml", RULES)
+    write("microsystems.yaml", REGISTRY)
+    write("events.jsonl", HISTORY)
+
+
+TABLE = """\
+rule    decided  met  met %  late  missed  violated  void  unknown  open  overdue  median delay  p90 delay
+arrive        3    1   33.3     1       1         0     0        0     1        1         2h05m      2h05m
+sign          4    1   25.0     0       0         3     0        0     0        0             -          -
+met % is of the decided: met, late, missed, violated. Open includes overdue. The delay is that of the late, after the deadline.
+"""
+
+
+def test_the_text_is_a_table_of_rules(handoff, inputs):
+    found = handoff("replay", "--rules", "rules.yaml", "--microsystems", "microsystems.yaml", "events.jsonl")
+    assert found == (
+        0,
+        TABLE,
+        "handoff: events: 9 of 4 patients\nhandoff: unmapped locations: 1, in 1 events\n",
+    )
+
+
+def test_the_worst_are_listed_on_demand(handoff, inputs):
+    found = handoff("replay", "--rules", "rules.yaml", "events.jsonl", "--worst", "5")
+    assert found.out == TABLE + (
+        "\n"
+        "latest  patient  trigger  trigger at                   due at\n"
+        "arrive  q        5        2024-01-01T02:00:00.000000Z  2024-01-01T02:30:00.000000Z  2h05m\n"
+        "\n"
+        "missing  patient  trigger  trigger at                   due at\n"
+        "arrive   r        7        2024-01-01T03:00:00.000000Z  2024-01-01T03:30:00.000000Z  missed\n"
+        "arrive   s        8        2024-01-01T20:00:00.000000Z  2024-01-01T20:30:00.000000Z  overdue\n"
+    )
+
+
+def test_json_is_a_verdict_a_line_with_its_keys_in_order(handoff, inputs):
+    code, out, _ = handoff(
+        "replay",
+        "--rules",
+        "rules.yaml",
+        "--microsystems",
+        "microsystems.yaml",
+        "--format",
+        "json",
+        "events.jsonl",
+    )
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == (
+        '{"rule":"arrive","patient":"p","encounter":"v","trigger":"3","trigger_at":"2024-01-01T01:10:00.000000Z",'
+        '"verdict":"met","reason":null,"due_at":"2024-01-01T01:40:00.000000Z","decided_at":"2024-01-01T01:30:00.000000Z",'
+        '"delay_seconds":null,"from":"icu","to":"ward","step":null,"evidence":["4"],'
+        '"case":"8f2e7cf8-bd36-5e2e-a9b1-7ca9d2b0c1f3","overdue":false}'
+    ).replace("8f2e7cf8-bd36-5e2e-a9b1-7ca9d2b0c1f3", json.loads(lines[0])["case"])
+    found = [json.loads(line) for line in lines]
+    assert [(each["trigger_at"], each["rule"], each["case"]) for each in found] == sorted(
+        (each["trigger_at"], each["rule"], each["case"]) for each in found
+    )
+    assert [(each["rule"], each["trigger"], each["verdict"], each["overdue"]) for each in found] == [
+        ("arrive", "3", "met", False),
+        ("sign", "3", "met", False),
+        ("arrive", "5", "late", False),
+        ("sign", "5", "violated", False),
+        ("arrive", "7", "missed", False),
+        ("sign", "7", "violated", False),
+        ("arrive", "8", "open", True),
+        ("sign", "8", "violated", False),
+    ]
+    assert found[2]["delay_seconds"] == 7_500.0
+
+
+def test_alert_changes_are_written_in_order(handoff, inputs, tmp_path):
+    handoff("replay", "--rules", "rules.yaml", "--alerts", "alerts.jsonl", "events.jsonl")
+    found = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
+    assert list(found[0]) == (
+        [
+            "alert",
+            "rule",
+            "severity",
+            "state",
+            "level",
+            "reason",
+            "at",
+            "patient",
+            "encounter",
+            "due_at",
+            "sequence",
+            "summary",
+        ]
+    )
+    assert [
+        (each["at"][11:16], each["rule"], each["patient"], each["state"], each["reason"]) for each in found
+    ] == [
+        ("02:00", "sign", "q", "firing", None),
+        ("02:30", "arrive", "q", "firing", None),
+        ("03:00", "sign", "r", "firing", None),
+        ("03:30", "arrive", "r", "firing", None),
+        ("04:35", "arrive", "q", "resolved", "late"),
+        ("13:30", "arrive", "r", "resolved", "missed"),
+        ("20:00", "sign", "s", "firing", None),
+        ("20:30", "arrive", "s", "firing", None),
+    ]
+    assert found[0]["sequence"] == [0, "2024-01-01T02:00:00.000000Z", 0]
+
+
+def test_until_moves_the_clock_and_leaves_out_what_arrives_later(handoff, inputs):
+    found = handoff(
+        "replay",
+        "--rules",
+        "rules.yaml",
+        "--format=json",
+        "--until",
+        "2024-01-01T03:00:00+00:00",
+        "events.jsonl",
+    )
+    verdicts = {(each["rule"], each["trigger"]): each for each in map(json.loads, found.out.splitlines())}
+    assert verdicts["arrive", "5"]["overdue"]
+    assert ("arrive", "8") not in verdicts
+    assert found.err == ("handoff: events: 9 of 4 patients\nhandoff: left out, for they arrive later: 3\n")
+
+
+def test_what_lies_in_the_future_is_left_out(handoff, inputs):
+    late = event(1, "00:00", "depart", occurred_at="2900-01-01T00:00:00Z").encode()
+    assert handoff("replay", "--rules", "rules.yaml", "-", stdin=late).err == (
+        "handoff: events: 1 of 1 patients\nhandoff: left out, for they arrive later: 1\n"
+    )
+
+
+def test_files_and_lines_may_come_in_any_order(handoff, inputs, write):
+    whole = handoff("replay", "--rules", "rules.yaml", "--format", "json", "events.jsonl").out
+    lines = HISTORY.splitlines(keepends=True)
+    random.Random(1).shuffle(lines)
+    write("one.jsonl", "".join(lines[:4]))
+    write("two.jsonl", "".join(lines[4:]))
+    assert (
+        handoff("replay", "--rules", "rules.yaml", "--format", "json", "two.jsonl", "one.jsonl").out == whole
+    )
+
+
+def test_as_received_events_arrive_in_the_order_of_the_file(handoff, inputs, write, tmp_path):
+    lines = [event(1, "01:00", "depart"), event(3, "05:00", "triage"), event(2, "01:20", "arrive")]
+    write("events.jsonl", "".join(lines))
+    command = [
+        "replay",
+        "--rules",
+        "rules.yaml",
+        "--format",
+        "json",
+        "--alerts",
+        "alerts.jsonl",
+        "events.jsonl",
+    ]
+    sorted_, received = handoff(*command), handoff(*command, "--as-received")
+    assert sorted_.out == received.out
+    reasons = [json.loads(line)["reason"] for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
+    assert reasons == [None, None, "charted_late"]
+
+
+def test_rejects_and_copies_are_counted_on_stderr(handoff, inputs, write):
+    write("events.jsonl", HISTORY + "nonsense\n{}\n" + HISTORY)
+    found = handoff("replay", "--rules", "rules.yaml", "events.jsonl")
+    assert (found.code, found.out) == (0, TABLE)
+    assert found.err == (
+        "handoff: events: 18 of 4 patients\nhandoff: rejects: 2 (not-an-event 1, not-json 1)\nhandoff: duplicates: 9\n"
+    )
+
+
+def test_a_file_that_breaks_off_is_said_last(handoff, inputs):
+    found = handoff("replay", "--rules", "rules.yaml", "events.jsonl", "gone.jsonl")
+    assert (found.code, found.out) == (3, TABLE)
+    assert found.err.endswith("handoff: cannot read gone.jsonl: No such file or directory\n")
+    assert handoff("replay", "--rules", "rules.yaml", "gone.jsonl") == (
+        3,
+        "",
+        "handoff: cannot read gone.jsonl: No such file or directory\n",
+    )
+
+
+def test_a_format_that_is_not_recognised_is_work_that_could_not_be_done(handoff, inputs):
+    found = handoff("replay", "--rules", "rules.yaml", "-", stdin=b"hello")
+    assert (found.code, found.out) == (3, "")
+    assert found.err.startswith("handoff: cannot read -: the format is not recognised; ")
+
+
+def test_broken_rules_are_shown_and_nothing_is_replayed(handoff, inputs, write):
+    write(
+        "rules.yaml",
+        "rules:\n  - {id: a, summary: a, severity: info, when: {type: x}, expect: {type: y}, within: soon}\n",
+    )
+    code, out, err = handoff("replay", "--rules", "rules.yaml", "events.jsonl")
+    assert (code, out) == (1, "")
+    assert err.startswith("rules.yaml:2:")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rules", "one.yaml", "two.yaml", "events.jsonl"],
+        ["--rules", "one.yaml", "--rules", "two.yaml", "events.jsonl"],
+        ["events.jsonl", "--rules", "one.yaml", "two.yaml"],
+        ["--rules", "one.yaml", "two.yaml", "--format", "text", "events.jsonl"],
+        ["--rules", "folder", "events.jsonl"],
+    ],
+)
+def test_rules_are_files_or_folders_and_may_be_several(handoff, inputs, write, arguments):
+    head, *rules = RULES.strip().splitlines()
+    for folder in ("", "folder/"):
+        write(f"{folder}one.yaml", f"{head}\n{rules[0]}\n")
+        write(f"{folder}two.yaml", f"{head}\n{rules[1]}\n")
+    write("folder/microsystems.yaml", REGISTRY)
+    assert handoff("replay", *arguments).out == TABLE
+
+
+def test_an_unknown_pack_is_named(handoff, inputs):
+    found = handoff("replay", "--rules", "pack:nothing", "events.jsonl")
+    assert (found.code, found.out) == (3, "")
+    assert found.err.startswith("handoff: cannot read pack:nothing: there is no such pack")
+
+
+def test_alerts_that_cannot_be_written_are_known_before_the_work(handoff, inputs):
+    assert handoff("replay", "--rules", "rules.yaml", "--alerts", "no/where", "events.jsonl") == (
+        3,
+        "",
+        "handoff: cannot write no/where: No such file or directory\n",
+    )
+
+
+def test_no_events_are_no_cases(handoff, inputs):
+    found = handoff("replay", "--rules", "rules.yaml", "-")
+    assert (found.code, found.err) == (0, "handoff: events: 0 of 0 patients\n")
+    assert "arrive        0    0      -" in found.out
+
+
+def many_patients(seed):
+    """Journeys with departures, arrivals, cancels and merges of patients, out of order."""
+    chance = random.Random(seed)
+    lines = []
+    for number in range(600):
+        patient = f"p{chance.randrange(40)}"
+        clock = f"{chance.randrange(48)}:{chance.randrange(60):02}"
+        what = chance.choice(["depart", "arrive", "handoff_signed", "cancel_depart", "admit", "merge"])
+        fields = {"source": chance.choice(["A", "B"])}
+        if what == "merge":
+            if chance.random() < 0.7:
+                continue
+            fields["attributes"] = {"into": f"p{chance.randrange(40)}"}
+        told = DAY + timedelta(minutes=chance.randrange(60 * 60))
+        lines.append(event(number, clock, what, patient, recorded_at=told.isoformat(), **fields))
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("heartbeats", [False, True])
+def test_the_number_of_processes_changes_nothing(handoff, write, tmp_path, seed, heartbeats):
+    write("rules.yaml", RULES)
+    write("microsystems.yaml", "sources:\n  A: {silent_after: 45m}\n")
+    beats = [event(f"h{n}", f"{n // 2}:{n % 2 * 30:02}", "heartbeat", "-", source="A") for n in range(60, 90)]
+    write("events.jsonl", many_patients(seed) + "".join(beats if heartbeats else []))
+    command = ["replay", "--rules", "rules.yaml", "--microsystems", "microsystems.yaml", "--format", "json"]
+    found = set()
+    for jobs in ("1", "2", "5"):
+        result = handoff(*command, "--jobs", jobs, "--alerts", "alerts.jsonl", "events.jsonl")
+        assert result.code == 0
+        found.add((result, (tmp_path / "alerts.jsonl").read_text()))
+    [(result, alerts)] = found
+    assert len(result.out.splitlines()) > 50
+    assert ('"rule":"feed"' in alerts) == heartbeats
+
+
+def test_journeys_are_stays_a_line(handoff, write):
+    write("microsystems.yaml", REGISTRY)
+    history = event(1, "00:00", "admit", to="ICU", encounter="v") + event(
+        2, "02:00", "transfer", to="W1", encounter="v", **{"from": "ICU"}
+    )
+    assert handoff("journeys", "--microsystems", "microsystems.yaml", "-", stdin=history.encode()) == (
+        0,
+        (
+            '{"patient":"p","encounter":"v","place":"icu","kind":"icu","entered_at":"2024-01-01T00:00:00.000000Z",'
+            '"left_at":"2024-01-01T02:00:00.000000Z","from":null,"to":"ward"}\n'
+            '{"patient":"p","encounter":"v","place":"ward","kind":"ward","entered_at":"2024-01-01T02:00:00.000000Z",'
+            '"left_at":null,"from":"icu","to":null}\n'
+        ),
+        "handoff: events: 2 of 1 patients\n",
+    )
+
+
+SEPSIS_MAPPING = """
+patient: Case ID
+type: Activity
+occurred_at: {column: Complete Timestamp, format: "%Y/%m/%d %H:%M:%S.%f", timezone: Europe/Amsterdam}
+"""
+SEPSIS_RULES = """
+rules:
+  - {id: antibiotics, summary: s, severity: critical, same: [], when: {type: ER Sepsis Triage}, expect: {type: IV Antibiotics}, within: 60m, give_up: 52w}
+"""
+
+
+@pytest.mark.skipif(not SEPSIS.exists(), reason="needs the public sepsis log in ../shared/data")
+def test_a_real_log_gives_its_known_answers(handoff, write):
+    write("rules.yaml", SEPSIS_RULES)
+    write("map.yaml", SEPSIS_MAPPING)
+    found = handoff(
+        "replay", "--rules", "rules.yaml", "--mapping", "map.yaml", "--until", "2020-01-01T00:00Z", SEPSIS
+    )
+    assert found.out.splitlines()[1].split()[:6] == ["antibiotics", "1,049", "342", "32.6", "481", "226"]

@@ -1,0 +1,94 @@
+"""`handoff check` and `handoff schema`."""
+
+import json
+
+import jsonschema
+import pytest
+
+GOOD = "rules:\n  - {id: a, summary: a, severity: info, never: {to: icu}}\n"
+BAD = "rules:\n  - id: a\n    summary: a\n    severity: info\n    when: {type: x}\n    expcet: {type: y}\n    within: 1h\n"
+REGISTRY = "microsystems:\n  - {id: ward}\n"
+
+
+def test_success_is_one_line(handoff, write):
+    assert handoff("check", write("a.yaml", GOOD)) == (0, "1 file, 1 rule: no problems\n", "")
+
+
+def test_a_problem_is_shown_where_it_is(handoff, write):
+    assert handoff("check", write("a.yaml", BAD)) == (
+        1,
+        (
+            "a.yaml:6:5: error[unknown-key]: unknown key `expcet`\n"
+            "  |\n"
+            "6 |     expcet: {type: y}\n"
+            "  |     ^^^^^^\n"
+            "  = hint: did you mean `expect`?\n"
+        ),
+        "",
+    )
+
+
+def test_problems_of_all_files_are_shown_in_one_run(handoff, write):
+    write("rules/b.yaml", BAD.replace("id: a", "id: b"))
+    write("rules/deep/a.yaml", BAD)
+    found = handoff("check", "rules")
+    assert found.out.count("error[unknown-key]") == 2
+
+
+def test_places_are_looked_up_in_the_registry(handoff, write):
+    name = write("a.yaml", GOOD)
+    found = handoff("check", name, "--microsystems", write("microsystems.yaml", REGISTRY))
+    assert found.code == 1
+    assert "warning[unknown-place]" in found.out
+
+
+def test_a_broken_registry_is_a_problem_too(handoff, write):
+    found = handoff("check", write("a.yaml", GOOD), "--microsystems", write("m.yaml", "microsystem: []\n"))
+    assert found.code == 1
+    assert found.out.startswith("m.yaml:1:1: error[unknown-key]")
+
+
+def test_json_is_a_problem_a_line(handoff, write):
+    found = handoff("check", "--format", "json", write("a.yaml", BAD))
+    assert [json.loads(line)["code"] for line in found.out.splitlines()] == ["unknown-key"]
+    assert handoff("check", "--format", "json", write("a.yaml", GOOD)) == (0, "", "")
+
+
+def test_github_marks_the_line(handoff, write):
+    found = handoff("check", "--format", "github", write("a.yaml", BAD))
+    assert found.out == (
+        "::error file=a.yaml,line=6,col=5,endColumn=11,title=unknown-key::"
+        "unknown key `expcet` (did you mean `expect`?)\n"
+    )
+
+
+def test_a_file_that_is_missing_is_work_that_could_not_be_done(handoff):
+    assert handoff("check", "gone.yaml") == (
+        3,
+        "",
+        "handoff: cannot read gone.yaml: No such file or directory\n",
+    )
+
+
+def test_rules_may_come_from_stdin(handoff):
+    assert handoff("check", "-", stdin=GOOD.encode()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "good", "bad"),
+    [
+        (
+            [],
+            {"rules": [{"id": "a", "summary": "a", "severity": "info", "never": {}}]},
+            {"rules": [{"id": "a"}]},
+        ),
+        (["--registry"], {"microsystems": [{"id": "icu"}]}, {"microsystems": [{"name": "icu"}]}),
+    ],
+)
+def test_the_schema_knows_good_from_bad(handoff, options, good, bad):
+    code, out, err = handoff("schema", *options)
+    assert (code, err) == (0, "")
+    schema = json.loads(out)
+    jsonschema.validate(good, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(bad, schema)
