@@ -16,7 +16,6 @@ from monitor.core.text import globbed
 from monitor.formats.hl7_message import NO_FIELDS, Fields, Message, Time, offset_of, parse_time, read
 from monitor.formats.reject import Reject
 
-
 Attributes = dict[str, Value | None]
 
 
@@ -90,8 +89,25 @@ _UPDATE: Final = MOVES["A08"]
 
 _ONLY_FOR: Final = {"PV1-44": frozenset({"A01", "A04", "A13"}), "PV1-45": frozenset({"A03"})}
 """The admit and the discharge time are the event's own time for these triggers only."""
+_FIELD: Final = {
+    "EVN-2": ("EVN", 2),
+    "EVN-6": ("EVN", 6),
+    "MSH-7": ("MSH", 7),
+    "PV1-44": ("PV1", 44),
+    "PV1-45": ("PV1", 45),
+    "ZBE-2": ("ZBE", 2),
+}
 _TIME_FIELDS: Final = ("EVN-6", "PV1-44", "PV1-45", "EVN-2", "MSH-7")
 _RECORDED_FIELDS: Final = ("EVN-2", "MSH-7")
+_PV1_ATTRIBUTES: Final = (
+    ("class", 2),
+    ("admission_type", 4),
+    ("service", 10),
+    ("admit_source", 14),
+    ("disposition", 36),
+    ("discharged_to", 37),
+)
+_CHANGES: Final = frozenset({"UPDATE", "CANCEL", "DELETE"})
 _TEST_CODES: Final = frozenset({"T", "D"})
 
 
@@ -263,26 +279,25 @@ def _if_update_moves(sent: _Sent, meaning: Meaning, pv1: Fields) -> Meaning:
 
 def _movement(message: Message) -> _Movement | None:
     zbe = message.first("ZBE")
-    for parts in message.repetitions(zbe, 1)[:1]:
-        number = "^".join(message.clean(part) for part in parts).rstrip("^")
-        if number:
-            return _Movement(f"movement-{number}", message.text(zbe, 4).upper(), message.text(zbe, 6).upper())
-    return None
+    number = message.joined(zbe, 1)
+    if not number:
+        return None
+    return _Movement(f"movement-{number}", message.text(zbe, 4).upper(), message.text(zbe, 6).upper())
 
 
 def _meaning_of_movement(sent: _Sent, meaning: Meaning, movement: _Movement) -> Meaning:
     """What a message with ZBE tells: the trigger's own meaning, or what is to become of the movement it names."""
-    original = MOVES.get(movement.original)
-    corrects = movement.action == "UPDATE" and original is not None
-    if movement.action == "REFERENCE":
+    action, original = movement.action, MOVES.get(movement.original)
+    if action == "REFERENCE":
         return _UPDATE
-    if meaning.type.startswith(CANCEL_PREFIX) and not corrects:
+    if meaning.type.startswith(CANCEL_PREFIX) and not (action == "UPDATE" and original):
         return meaning
-    if original is not None and (movement.action != "INSERT" or sent.trigger not in MOVES):
+    if original and (action in _CHANGES or sent.trigger not in MOVES):
         meaning = original
-    if meaning.type != "update" and movement.action in ("CANCEL", "DELETE"):
+    if action in ("CANCEL", "DELETE"):
         return meaning._replace(type=CANCEL_PREFIX + meaning.type)
-    return _UPDATE if meaning.type == "update" else meaning
+    is_movement = meaning in MOVES.values() and meaning.type != "update"
+    return meaning if is_movement else _UPDATE
 
 
 # --- several events of one message ----------------------------------------------------------------------------
@@ -442,17 +457,12 @@ def _keys(sent: _Sent, fields: Fields, number: int, old_number: int) -> list[str
     `old_number` is the field that held the identifier before version 2.3 (PID-2, MRG-4).
     """
     message, choice = sent.message, sent.profile.patient_id
-    sent_ids = message.repetitions(fields, number)
-    found = [key for parts in sent_ids if (key := message.clean(parts[0]))]
+    repetitions = message.repetitions(fields, number)
+    found = [key for parts in repetitions if (key := message.clean(parts[0]))]
     if choice.authority is not None or choice.type is not None:
-        chosen = [
-            key for parts in sent_ids if _chosen(message, parts, choice) and (key := message.clean(parts[0]))
-        ]
-        found = chosen or found[:1]
-    if found:
-        return found
-    old = message.text(fields, old_number)
-    return [old] if old else []
+        chosen = [parts for parts in repetitions if _chosen(message, parts, choice)]
+        found = [key for parts in chosen if (key := message.clean(parts[0]))] or found[:1]
+    return found or [old for old in (message.text(fields, old_number),) if old]
 
 
 def _chosen(message: Message, parts: list[str], choice: PatientIdChoice) -> bool:
@@ -469,12 +479,11 @@ def _encounter(message: Message, group: _Group) -> str | None:
 
 
 def _location(sent: _Sent, pv1: Fields, numbers: tuple[int, ...]) -> str | None:
-    """The first location (PL) that is not empty, its components joined by `^` without empty ones at the end."""
+    """The first location (PL) that is not empty."""
     for number in numbers:
-        for parts in sent.message.repetitions(pv1, number)[:1]:
-            found = "^".join(sent.message.clean(part) for part in parts).rstrip("^")
-            if found:
-                return found
+        found = sent.message.joined(pv1, number)
+        if found:
+            return found
     return None
 
 
@@ -482,7 +491,7 @@ def _when(
     sent: _Sent, trigger: str, is_movement: bool = False, fields: tuple[str, ...] = _TIME_FIELDS
 ) -> _When:
     """The first readable time of the fields that hold the event's own time, in order."""
-    recorded = next(filter(None, (_time(sent, field) for field in _RECORDED_FIELDS)), None)
+    recorded = _time(sent, "EVN-2") or _time(sent, "MSH-7")
     unreadable = None
     if sent.profile.event_time is not None and fields is _TIME_FIELDS:
         fields = tuple(sent.profile.event_time)
@@ -511,8 +520,8 @@ def _is_plan(found: Time, recorded: Time | None) -> bool:
 
 
 def _text_of(sent: _Sent, field: str) -> str:
-    segment, _, number = field.partition("-")
-    return sent.message.text(sent.message.first(segment), int(number))
+    segment, number = _FIELD[field]
+    return sent.message.text(sent.message.first(segment), number)
 
 
 def _time(sent: _Sent, field: str) -> Time | None:
@@ -524,17 +533,12 @@ def _attributes(sent: _Sent, group: _Group, patient: str, when: _When) -> Attrib
     """What rules may test beside the fields of an event; no names, and nobody's identifiers but encounters'."""
     text, (pid, pv1, mrg) = sent.message.text, group
     found: Attributes = {"trigger": sent.trigger}
-    if pv1:
-        code = text(pv1, 2)
-        values = {
-            "class": sent.profile.classes.get(code, code),
-            "service": text(pv1, 10),
-            "admission_type": text(pv1, 4),
-            "admit_source": text(pv1, 14),
-            "disposition": text(pv1, 36),
-            "discharged_to": text(pv1, 37),
-        }
-        found |= {name: value for name, value in values.items() if value}
+    for name, number in _PV1_ATTRIBUTES:
+        value = text(pv1, number)
+        if value:
+            found[name] = value
+    if "class" in found and sent.profile.classes:
+        found["class"] = sent.profile.classes.get(text(pv1, 2), found["class"])
     if sent.trigger in ("A06", "A07") and mrg:
         prior = (text(mrg, 5) if text(pv1, 19) else "") or text(mrg, 3) or text(mrg, 5)
         if prior:

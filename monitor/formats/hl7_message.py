@@ -174,26 +174,24 @@ class Message:
     A field that is empty, missing or `""` (delete) reads as the empty text.
     """
 
-    __slots__ = ("_first", "lines", "msh", "separators")
+    __slots__ = ("_fields", "_first", "lines", "msh", "separators")
 
     def __init__(self, lines: list[str], separators: Separators) -> None:
         self.lines = lines
         self.separators = separators
         self.msh = [lines[0][:3].upper(), separators.field, *lines[0][4:].split(separators.field)]
-        self._first: dict[str, Fields] = {"MSH": self.msh}
+        self._first: dict[str, str] = {}
+        self._fields: dict[str, Fields] = {"MSH": self.msh}
 
     def first(self, name: str) -> Fields:
         """The first segment of that name, wherever it stands; no fields when there is none."""
-        found = self._first.get(name)
+        found = self._fields.get(name)
         if found is None:
-            found = self._first[name] = self._find(name)
+            if not self._first:
+                self._first = {line[:3].upper(): line for line in reversed(self.lines)}
+            line = self._first.get(name)
+            found = self._fields[name] = line.split(self.separators.field) if line else NO_FIELDS
         return found
-
-    def _find(self, name: str) -> Fields:
-        for line in self.lines:
-            if line.startswith(name) or line[:3].upper() == name:
-                return line.split(self.separators.field)
-        return NO_FIELDS
 
     def segments(self) -> Iterator[tuple[str, Fields]]:
         """All segments after MSH as (name in capitals, fields), in the order in which they were sent."""
@@ -233,6 +231,13 @@ class Message:
         value = value.strip()
         return "" if value == '""' else unescape(value, self.separators)
 
+    def joined(self, fields: Fields, number: int) -> str:
+        """The first repetition of a field, its components joined by `^`, without empty ones at the end."""
+        if number >= len(fields) or not fields[number]:
+            return ""
+        parts = fields[number].split(self.separators.repetition, 1)[0].split(self.separators.component)
+        return "^".join([self.clean(part) if part else "" for part in parts]).rstrip("^")
+
     def kind(self) -> tuple[str, str]:
         """Message code and trigger: `("ADT", "A01")`, from MSH-9.1 and MSH-9.2.
 
@@ -269,26 +274,23 @@ def read(data: bytes) -> Message | Reject:
     text = to_text(data)
     if "\n" in text:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
-    rows = text.split("\r")
-    lines: list[str] = []
-    mark = ""
-    for row in rows:
-        line = row.strip(_EDGE) if row[:1] in _EDGE or row[-1:] in _EDGE else row
+    rows = text.strip(_EDGE + "\r").split("\r")
+    header = rows[0]
+    mark = header[3:4]
+    if header[:3].upper() != "MSH" or not mark or mark.isalnum() or mark.isspace():
+        return NO_HEADER
+    lines = [header]
+    for row in rows[1:]:
+        line = row if row[3:4] == mark else row.strip(_EDGE)
         if not line:
             continue
-        if lines and line[3:4] in (mark, "") and line[:3].isalnum() and len(line) > 2:
-            if line[:3].upper() == "MSH":
-                break
-            lines.append(line)
-        elif lines:
+        name = line[:3]
+        if line[3:4] not in (mark, "") or len(name) < 3 or not name.isalnum():
             lines[-1] += line
-        elif line[:3].upper() == "MSH" and len(line) > 3 and not line[3].isalnum():
-            mark = line[3]
-            lines.append(line)
+        elif name.upper() == "MSH":
+            break
         else:
-            return NO_HEADER
-    if not lines:
-        return NO_HEADER
+            lines.append(line)
     return Message(lines, _separators(mark, lines[0][4:].split(mark, 1)[0]))
 
 

@@ -19,11 +19,14 @@ END: Final = b"\x1c\r"
 LARGEST: Final = 16 * 2**20
 """How many bytes a message may have; real ones with embedded documents stay below."""
 
-_MARK = re.compile(rb"MSH[^0-9A-Za-z\s]", re.IGNORECASE)
+_MARK = re.compile(rb"MSH[^0-9A-Za-z\s]")
+_MARK_SMALL = re.compile(rb"msh[^0-9A-Za-z\s]", re.IGNORECASE)
 _WIDE = re.compile(rb"\x0b?(?:\xff\xfe|\xfe\xff|M\0S\0H\0|\0M\0S\0H)")
-_WRAPPER = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*(?:FHS|BHS|BTS|FTS)(?![0-9A-Za-z])[^\r\n]*", re.IGNORECASE)
+_WRAPPER = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*(?:FHS|BHS|BTS|FTS)(?![0-9A-Za-z])[^\r\n]*")
+_WRAPPERS: Final = (b"FHS", b"BHS", b"BTS", b"FTS")
 _FRAME_END = re.compile(rb"\x1c(?=[\r\n\x0b]|\Z)")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\r|\n)[ \t]*(?:(?:\r\n|\r|\n)[ \t]*)+")
+_MAY_BE_BLANK: Final = (b"\r\r", b"\n\r", b"\n\n", b" \r", b" \n", b"\t\r", b"\t\n")
 _SEGMENT = re.compile(rb"[ \t]*([A-Za-z][0-9A-Za-z]{2})[^0-9A-Za-z\s]")
 _EVN = re.compile(rb"[\r\n][ \t]*EVN[^0-9A-Za-z]", re.IGNORECASE)
 _BLANK: Final = b" \t\r\n\0\x0b\x1c\x1a\xef\xbb\xbf"
@@ -40,7 +43,7 @@ def messages(data: bytes) -> Iterator[bytes]:
     if _WIDE.match(data):
         data = to_text(data).encode()
     start = 0
-    for found in _MARK.finditer(data):
+    for found in (_MARK if b"MSH" in data else _MARK_SMALL).finditer(data):
         if found.start() > start and _begins_segment(data, found.start()):
             yield from _pieces(data[start : found.start()])
             start = found.start()
@@ -62,10 +65,12 @@ def _pieces(chunk: bytes) -> Iterator[bytes]:
 
 
 def _paragraphs(chunk: bytes) -> Iterator[bytes]:
-    chunk = _WRAPPER.sub(b"\r\r", chunk).strip(_BLANK)
+    if any(each in chunk for each in _WRAPPERS):
+        chunk = _WRAPPER.sub(b"\r\r", chunk)
+    chunk = chunk.strip(_BLANK)
     if not chunk:
         return
-    if not _BLANK_LINE.search(chunk):
+    if not any(each in chunk for each in _MAY_BE_BLANK):
         yield chunk
         return
     current: list[bytes] = []
