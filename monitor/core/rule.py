@@ -106,7 +106,7 @@ class Pattern(Model):
 
 
 class PairPattern(Pattern):
-    """A pattern that is looked for beside a trigger."""
+    """Which events are meant; all keys that are given must hold. `same` is for events looked for beside a trigger."""
 
     same: Maybe[list[str]] = None
     """Fields or attributes that must be equal and present in both events; stands in for the rule's `same`."""

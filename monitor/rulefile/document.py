@@ -92,7 +92,7 @@ def read(name: str, content: bytes) -> tuple[SourceText, Node | None, list[Probl
 def read_mapping(name: str, content: bytes) -> tuple[SourceText, Node | None, list[Problem]]:
     """As `read`, where the document must be a mapping; None where it is not."""
     source, root, problems = read(name, content)
-    if problems and root is None:
+    if problems and (root is None or root.value is None):
         return source, None, problems
     if root is None or root.value is None:
         return source, None, [*problems, source.problem(0, 1, "empty-file", "the file is empty")]

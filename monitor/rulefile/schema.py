@@ -6,6 +6,7 @@ Made from the models, and widened where an editor sees another type than the mod
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: Final = ["string", "number"]
 """What an unquoted text may look like to an editor."""
 _NAMED_VALUE: Final = ["string", "number", "boolean"]
+_CITATION: Final = re.compile(r" \(contract, section[^)]*\)")
+"""Where the docstring of a model has its meaning from; of no use in an editor."""
 _timedelta: Final = TypeAdapter(timedelta)
 
 
@@ -44,6 +47,8 @@ def _widened(part: Any) -> Any:
     """The schema as an editor needs it: wider texts, defaults as people write them, no titles made of key names."""
     if isinstance(part, list):
         return [_widened(each) for each in part]
+    if isinstance(part, str):
+        return _CITATION.sub("", part)
     if not isinstance(part, dict):
         return part
     made = {

@@ -14,7 +14,19 @@ HERE = Path(__file__).parent
 RULES = Draft202012Validator(schema())
 REGISTRY = Draft202012Validator(registry_schema())
 OK = sorted((HERE / "ok").glob("*.yaml"))
-STRUCTURAL = ["bad-duration", "bad-value", "forms", "just-text", "missing-key", "missing-rules", "not-a-mapping", "registry", "rules-empty", "rules-mapping", "unknown-key"]
+STRUCTURAL = [
+    "bad-duration",
+    "bad-value",
+    "forms",
+    "just-text",
+    "missing-key",
+    "missing-rules",
+    "not-a-mapping",
+    "registry",
+    "rules-empty",
+    "rules-mapping",
+    "unknown-key",
+]
 """Files of err/ in which something has the wrong shape, and not only the wrong meaning."""
 
 
