@@ -200,6 +200,7 @@ def _read(args: argparse.Namespace, registry: Registry, streams: Streams) -> _Re
 
 def _noticed(was: _Read, taken: Input, registry: Registry, counts: Counter[str], streams: Streams) -> int:
     """Say what was read and what was odd about it, a line each; returns the exit code."""
+    streams.stdout.flush()
     patients = len({event.patient for event in was.events})
     streams.say(f"events: {len(was.events):,} of {patients:,} patients")
     if was.rejects:

@@ -46,7 +46,12 @@ def handoff(home):
     def run(*argv, **options):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         return subprocess.run(
-            [home / "venv/bin/handoff", *argv], cwd=home, capture_output=True, text=True, env=environment, **options
+            [home / "venv/bin/handoff", *argv],
+            cwd=home,
+            capture_output=True,
+            text=True,
+            env=environment,
+            **options,
         )
 
     return run
@@ -64,7 +69,9 @@ def test_the_installed_code_is_that_of_the_wheel(home):
 
 
 def test_a_history_is_replayed(handoff, home):
-    found = handoff("replay", "--rules", "rules.yaml", "--format", "json", "--alerts", "alerts.jsonl", "events.jsonl")
+    found = handoff(
+        "replay", "--rules", "rules.yaml", "--format", "json", "--alerts", "alerts.jsonl", "events.jsonl"
+    )
     assert (found.returncode, found.stderr) == (0, "handoff: events: 2 of 1 patients\n")
     [verdict] = map(json.loads, found.stdout.splitlines())
     assert (verdict["verdict"], verdict["delay_seconds"]) == ("late", 900.0)

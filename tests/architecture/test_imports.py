@@ -1,0 +1,90 @@
+"""Who may import what. The direction of our own imports is kept by import-linter (`make check`)."""
+
+import ast
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PRODUCT = PROJECT / "monitor"
+
+# Packages that few may import, and those few, as paths below `monitor/`.
+RESERVED = {
+    "faust": {"runtime/faust_app.py"},
+    "kafka": {"ingest/kafka.py", "notify/kafka.py", "runtime/topics.py"},
+    "prometheus_client": {"metrics.py"},
+    "rich": {"cli.py", "runtime/output.py"},
+    "structlog": {"log.py"},
+    "yaml": {"rulefile/document.py", "rulefile/scenario.py", "settings.py"},
+}
+EVERYWHERE = {"msgspec", "pydantic", "pydantic_core"}
+# What pure packages may have of the standard library: nothing that reads a clock, a file or the world.
+PURE = ("core", "formats", "rulefile")
+PURE_STANDARD = {
+    *(
+        "__future__",
+        "bisect",
+        "collections",
+        "csv",
+        "dataclasses",
+        "datetime",
+        "difflib",
+        "enum",
+        "functools",
+    ),
+    *("hashlib", "heapq", "itertools", "json", "math", "operator", "re", "string", "types", "typing"),
+    *("unicodedata", "uuid", "xml", "zlib", "zoneinfo", "codecs", "statistics", "graphlib", "binascii"),
+}
+
+
+def modules():
+    return sorted(PRODUCT.rglob("*.py"))
+
+
+def imported(path):
+    """The outermost names of all that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module.partition(".")[0]
+
+
+def test_a_package_from_outside_is_imported_only_where_it_belongs():
+    strays = [
+        f"{place} imports {name}"
+        for path in modules()
+        for place in [path.relative_to(PRODUCT).as_posix()]
+        for name in set(imported(path)) - set(sys.stdlib_module_names) - {"monitor"} - EVERYWHERE
+        if place not in RESERVED.get(name, ())
+    ]
+    assert strays == []
+
+
+def test_pure_packages_have_only_the_pure_part_of_the_standard_library():
+    strays = [
+        f"{path.relative_to(PRODUCT)} imports {name}"
+        for package in PURE
+        for path in sorted((PRODUCT / package).rglob("*.py"))
+        for name in set(imported(path)) & set(sys.stdlib_module_names) - PURE_STANDARD
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_pure_packages_open_no_files(package):
+    for path in sorted((PRODUCT / package).rglob("*.py")):
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        named = {call.id for call in calls if isinstance(call, ast.Name)}
+        assert not named & {"open", "print", "input", "eval", "exec", "__import__"}, path
+
+
+def test_what_is_imported_is_declared():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    declared = {line.partition(">")[0].strip() for line in project["dependencies"]}
+    packages = {"yaml": "pyyaml", "faust": "faust-streaming", "kafka": "kafka-python"}
+    used = {name for path in modules() for name in imported(path)} & (set(RESERVED) | {"msgspec", "pydantic"})
+    assert {packages.get(name, name.replace("_", "-")) for name in used} <= declared
