@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from monitor.formats.hl7_message import Message, read, to_text
+from monitor.formats.hl7_message import Message, Separators, read, to_text
 from monitor.formats.reject import Reject
 
 START: Final = b"\x0b"
@@ -25,7 +25,7 @@ _WIDE = re.compile(rb"\x0b?(?:\xff\xfe|\xfe\xff|M\0S\0H\0|\0M\0S\0H)")
 _WRAPPER = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*(?:FHS|BHS|BTS|FTS)(?![0-9A-Za-z])[^\r\n]*")
 _WRAPPERS: Final = (b"FHS", b"BHS", b"BTS", b"FTS")
 _FRAME_END = re.compile(rb"\x1c(?=[\r\n\x0b]|\Z)")
-_BLANK_LINE = re.compile(rb"(?:\r\n|\r|\n)[ \t]*(?:(?:\r\n|\r|\n)[ \t]*)+")
+_BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)[ \t]*(?:(?>\r\n|\r|\n)[ \t]*)+")
 _MAY_BE_BLANK: Final = (b"\r\r", b"\n\r", b"\n\n", b" \r", b" \n", b"\t\r", b"\t\n")
 _SEGMENT = re.compile(rb"[ \t]*([A-Za-z][0-9A-Za-z]{2})[^0-9A-Za-z\s]")
 _EVN = re.compile(rb"[\r\n][ \t]*EVN[^0-9A-Za-z]", re.IGNORECASE)
@@ -121,7 +121,7 @@ class Framer:
     def _find_start(self) -> bool:
         start = self._buffer.find(START)
         between = self._buffer[: start if start >= 0 else len(self._buffer)]
-        self.dropped += len(between.strip(b" \t\r\n"))
+        self.dropped += len(between.translate(None, b" \t\r\n"))
         del self._buffer[: len(between) + 1]
         self._inside = start >= 0
         return self._inside
@@ -168,7 +168,8 @@ _CONDITIONS: Final = {
     "bad-time": "102^Data type error^HL70357",
 }
 _CONDITION: Final = "207^Application internal error^HL70357"
-_UNREADABLE: Final = Message(["MSH|^~\\&|"], read(b"MSH|^~\\&|").separators)  # type: ignore[union-attr]  # a header that reads
+_UNREADABLE: Final = Message(["MSH|^~\\&|"], Separators("|", "^", "~", "\\", "&"))
+"""Stands in for a message whose header cannot be read."""
 
 
 def acknowledge(
