@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final, Literal, NamedTuple
 
 from monitor.core.place import Registry
 from monitor.core.text import found
@@ -10,33 +11,20 @@ from monitor.rulefile.document import Node
 from monitor.rulefile.judge import closest, did_you_mean
 from monitor.rulefile.problem import Problem, SourceText
 
-_PLACES = frozenset({"from", "to", "stay", "exclusive"})
-"""Keys under which places stand, wherever they are in a rule."""
-_FREE = frozenset({"where", "labels", "annotations"})
+_NAMING: Final = frozenset({"from", "to", "stay", "exclusive", "feeds", "calendar"})
+"""Keys under which names of the registry stand, wherever they are in a rule: places but for the last two."""
+_FREE: Final = frozenset({"where", "labels", "annotations"})
 """Keys under which people choose the names."""
 
 
 def check_against_registry(rule: Node, source: SourceText, registry: Registry) -> list[Problem]:
     """Places, feeds and the calendar of one rule, valid or not, that the registry does not know."""
     problems = []
-    for node, text in _texts_under(rule, _PLACES):
-        problem = _unknown_place(node, text, source, registry)
-        if problem is not None:
-            problems.append(problem)
-    for node, text in _texts_under(rule, frozenset({"feeds"})):
-        if text not in registry.sources:
-            message = (
-                f"feed {found(text)} is not among the registry's `sources`, so it never counts as silent"
-            )
-            hint = did_you_mean(closest(text, registry.sources))
-            problems.append(
-                source.problem(node.start, node.end, "unknown-source", message, hint, severity="warning")
-            )
-    for node, text in _texts_under(rule, frozenset({"calendar"})):
-        if text not in registry.calendars:
-            message = f"calendar {found(text)} is not among the registry's `calendars`"
-            hint = did_you_mean(closest(text, registry.calendars))
-            problems.append(source.problem(node.start, node.end, "unknown-calendar", message, hint))
+    for key, node, text in _names_in(rule):
+        unknown = _unknown(key, text, registry)
+        if unknown is not None:
+            code, message, hint, severity = unknown
+            problems.append(source.problem(node.start, node.end, code, message, hint, severity=severity))
     return problems
 
 
@@ -49,7 +37,7 @@ def check_nesting(root: Node, source: SourceText) -> list[Problem]:
         if each is None or node.text is None:
             continue
         if node.text not in parents:
-            hint = did_you_mean(closest(node.text, _known(parents)))
+            hint = did_you_mean(closest(node.text, _given(parents)))
             message = f"parent {found(node.text)} is not among the mesosystems"
             problems.append(
                 source.problem(node.start, node.end, "unknown-parent", message, hint, severity="warning")
@@ -60,7 +48,7 @@ def check_nesting(root: Node, source: SourceText) -> list[Problem]:
     return problems
 
 
-def _known(names: Iterable[str | None]) -> list[str]:
+def _given(names: Iterable[str | None]) -> list[str]:
     return [name for name in names if name is not None]
 
 
@@ -73,15 +61,24 @@ def _nests_in_itself(each: str, parents: dict[str | None, Node]) -> bool:
     return above == each
 
 
-def _texts_under(node: Node, keys: frozenset[str]) -> Iterator[tuple[Node, str]]:
-    """The texts under some keys, alone or in lists, wherever in a rule the keys stand."""
+class _Unknown(NamedTuple):
+    """What is wrong with a name."""
+
+    code: str
+    message: str
+    hint: str | None
+    severity: Literal["error", "warning"] = "warning"
+
+
+def _names_in(node: Node) -> Iterator[tuple[str, Node, str]]:
+    """Key, node and text of every name that the registry should know, wherever in a rule it stands."""
     for each in node.items:
-        yield from _texts_under(each, keys)
+        yield from _names_in(each)
     for key, entry in node.entries.items():
-        if key in keys:
-            yield from _texts(entry.value)
+        if key in _NAMING:
+            yield from ((key, each, text) for each, text in _texts(entry.value))
         elif key not in _FREE:
-            yield from _texts_under(entry.value, keys)
+            yield from _names_in(entry.value)
 
 
 def _texts(node: Node) -> Iterator[tuple[Node, str]]:
@@ -91,7 +88,27 @@ def _texts(node: Node) -> Iterator[tuple[Node, str]]:
         yield from _texts(each)
 
 
-def _unknown_place(node: Node, text: str, source: SourceText, registry: Registry) -> Problem | None:
+def _unknown(key: str, text: str, registry: Registry) -> _Unknown | None:
+    if key == "feeds":
+        return _unknown_feed(text, registry)
+    return _unknown_calendar(text, registry) if key == "calendar" else _unknown_place(text, registry)
+
+
+def _unknown_feed(text: str, registry: Registry) -> _Unknown | None:
+    if text in registry.sources:
+        return None
+    message = f"feed {found(text)} is not among the registry's `sources`, so it never counts as silent"
+    return _Unknown("unknown-source", message, did_you_mean(closest(text, registry.sources)))
+
+
+def _unknown_calendar(text: str, registry: Registry) -> _Unknown | None:
+    if text in registry.calendars:
+        return None
+    message = f"calendar {found(text)} is not among the registry's `calendars`"
+    return _Unknown("unknown-calendar", message, did_you_mean(closest(text, registry.calendars)), "error")
+
+
+def _unknown_place(text: str, registry: Registry) -> _Unknown | None:
     if "*" in text or not registry.microsystems or registry.microsystem(text) is not None:
         return None
     prefix, colon, name = text.partition(":")
@@ -100,15 +117,13 @@ def _unknown_place(node: Node, text: str, source: SourceText, registry: Registry
         if name in known:
             return None
         near = closest(name, known)
-        message = f"no microsystem of the registry is in {found(text)}"
         hint = did_you_mean(None if near is None else f"{prefix}:{near}")
-    elif registry.is_mapped(text):
+        return _Unknown("unknown-place", f"no microsystem of the registry is in {found(text)}", hint)
+    if registry.is_mapped(text):
         message = f"{found(text)} is a location of a microsystem, and places are compared by microsystem"
-        hint = did_you_mean(registry.place(text))
-    else:
-        message = f"the registry has no microsystem {found(text)}"
-        hint = did_you_mean(closest(text, [each.id for each in registry.microsystems]))
-    return source.problem(node.start, node.end, "unknown-place", message, hint, severity="warning")
+        return _Unknown("unknown-place", message, did_you_mean(registry.place(text)))
+    hint = did_you_mean(closest(text, [each.id for each in registry.microsystems]))
+    return _Unknown("unknown-place", f"the registry has no microsystem {found(text)}", hint)
 
 
 def _names(prefix: str, registry: Registry) -> set[str] | None:
@@ -128,4 +143,4 @@ def _nests(registry: Registry) -> set[str]:
     """What others may nest in: all ids, and the parents that are named."""
     ids = [each.id for each in registry.microsystems] + [each.id for each in registry.mesosystems]
     parents = [each.parent for each in registry.microsystems] + [each.parent for each in registry.mesosystems]
-    return {*ids, *_known(parents)}
+    return {*ids, *_given(parents)}
