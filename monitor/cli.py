@@ -198,7 +198,7 @@ def _read(args: argparse.Namespace, registry: Registry, streams: Streams) -> _Re
     return _Read(events, rejects, unreadable)
 
 
-def _noticed(was: _Read, taken: Input, registry: Registry, counts: Counter[str], streams: Streams) -> int:
+def _noticed(was: _Read, taken: Input, registry: Registry, counts: dict[str, int], streams: Streams) -> int:
     """Say what was read and what was odd about it, a line each; returns the exit code."""
     streams.stdout.flush()
     patients = len({event.patient for event in was.events})
@@ -274,7 +274,7 @@ def _journeys(args: argparse.Namespace, streams: Streams) -> int:
     was = _read(args, registry, streams)
     taken = _arranged(args, was)
     streams.write(output.stay_line(stay) for stay in stays(registry, taken))
-    return _noticed(was, taken, registry, Counter(), streams)
+    return _noticed(was, taken, registry, {}, streams)
 
 
 def _check(args: argparse.Namespace, streams: Streams) -> int:

@@ -40,7 +40,7 @@ class Outcome(msgspec.Struct, gc=False):
 
     verdicts: list[CaseVerdict]
     alerts: list[AlertChange]
-    counts: Counter[str]
+    counts: dict[str, int]
 
 
 def arrange(
@@ -95,8 +95,8 @@ def replay(
     context = multiprocessing.get_context(_start_method())
     with context.Pool(len(parts), _keep, (work,)) as pool:
         outcomes = []
-        for part, outcome in zip(parts, pool.imap(_run_kept, range(len(parts))), strict=True):
-            outcomes.append(outcome)
+        for part, packed in zip(parts, pool.imap(_run_kept, range(len(parts))), strict=True):
+            outcomes.append(_unpacker.decode(packed))
             progress(len(part))
     return _ordered(outcomes)
 
@@ -184,6 +184,8 @@ class _Work(msgspec.Struct):
 
 
 _kept: list[_Work] = []
+_packer: Final = msgspec.msgpack.Encoder()  # much faster than pickle, which a pool would use
+_unpacker: Final = msgspec.msgpack.Decoder(Outcome)
 
 
 def _start_method() -> str:
@@ -196,8 +198,8 @@ def _keep(work: _Work) -> None:
     _kept.append(work)
 
 
-def _run_kept(number: int) -> Outcome:
-    return _run(_kept[-1], number, lambda _events: None)
+def _run_kept(number: int) -> bytes:
+    return _packer.encode(_run(_kept[-1], number, lambda _events: None))
 
 
 def _run(work: _Work, number: int, progress: Callable[[int], None]) -> Outcome:
@@ -219,7 +221,7 @@ def _run(work: _Work, number: int, progress: Callable[[int], None]) -> Outcome:
         progress(min(_STEP, len(events) - start))
     if work.until is not None:
         keep(engine.advance(work.until))
-    return Outcome(list(engine.verdicts()), alerts, engine.counts)
+    return Outcome(list(engine.verdicts()), alerts, dict(engine.counts))
 
 
 def _ordered(outcomes: Sequence[Outcome]) -> Outcome:

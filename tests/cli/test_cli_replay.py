@@ -291,7 +291,7 @@ def many_patients(seed):
         what = chance.choice(["depart", "arrive", "handoff_signed", "cancel_depart", "admit", "merge"])
         fields = {"source": chance.choice(["A", "B"])}
         if what == "merge":
-            if chance.random() < 0.7:
+            if chance.random() < 0.9:
                 continue
             fields["attributes"] = {"into": f"p{chance.randrange(40)}"}
         told = DAY + timedelta(minutes=chance.randrange(60 * 60))
