@@ -28,7 +28,7 @@ test-acceptance: setup  ## the product as its users get it: the wheel in a fresh
 	$(BIN)/pytest -m acceptance -n 0 tests/acceptance
 
 demo: setup  ## the rule packs over the journeys of a made-up hospital
-	$(BIN)/handoff replay --rules pack:ed --rules pack:icu --rules pack:sepsis --microsystems rules/microsystems.yaml demo/events.jsonl
+	$(BIN)/handoff replay --rules pack:ed --rules pack:icu --rules pack:sepsis --microsystems rules/microsystems.yaml --until 2025-03-10T00:00:00Z --worst 6 demo/adt.hl7 demo/milestones.jsonl
 
 bench: setup  ## the budgets of the design, measured on this machine
 	$(UV) sync --frozen --quiet --group bench
