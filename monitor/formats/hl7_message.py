@@ -282,15 +282,13 @@ def read(data: bytes) -> Message | Reject:
     lines = [header]
     for row in rows[1:]:
         line = row if row[3:4] == mark else row.strip(_EDGE)
-        if not line:
-            continue
         name = line[:3]
-        if line[3:4] not in (mark, "") or len(name) < 3 or not name.isalnum():
-            lines[-1] += line
-        elif name.upper() == "MSH":
-            break
-        else:
+        if line[3:4] in (mark, "") and len(name) == 3 and name.isalnum():
+            if name.upper() == "MSH":
+                break
             lines.append(line)
+        else:
+            lines[-1] += line
     return Message(lines, _separators(mark, lines[0][4:].split(mark, 1)[0]))
 
 
