@@ -50,10 +50,10 @@ class Ladder:
     def warning(self) -> dict[str, Any] | None:
         return next((each for each in self.rule.get("escalate", []) if each["after"].startswith("-")), None)
 
-    def level(self, base: datetime, fired_at: datetime, clock: Clock) -> int:
-        """How many steps are due: at max(firing, deadline + `after`)."""
-        due = [base + duration(each["after"]) for each in self.steps()]
-        return sum(at <= fired_at or clock > (at, 0) for at in due)
+    def level(self, base: datetime, clock: Clock) -> int:
+        """How many steps are due; one without delay is there from the first."""
+        afters = [duration(each["after"]) for each in self.steps()]
+        return sum(not after or clock > (base + after, 0) for after in afters)
 
     def severity(self, level: int) -> str:
         if level < 0:
@@ -61,9 +61,9 @@ class Ladder:
         named = [each["severity"] for each in self.steps()[:level] if "severity" in each]
         return named[-1] if named else self.rule["severity"]
 
-    def climbed(self, base: datetime, fired_at: datetime, clock: Clock) -> bool:
+    def climbed(self, base: datetime, clock: Clock) -> bool:
         """Whether the last step is due."""
-        return self.level(base, fired_at, clock) == len(self.steps())
+        return self.level(base, clock) == len(self.steps())
 
 
 def base_of(case: dict[str, Any]) -> datetime:
@@ -107,15 +107,16 @@ def follow(
         follow_bad(memory, case, rule, registry, clock)
     elif case["verdict"] == "open" and warning_due(case, rule, silent, clock):
         fire(memory, -1, rule, clock)
-    elif case["verdict"] == "unknown":
-        pass  # what already fires keeps firing
+    elif case["verdict"] == "unknown":  # what already fires keeps firing
+        if memory.state == "firing" and memory.level >= 0 and case["due_at"] is not None:
+            fire(memory, Ladder(rule).level(case["due_at"], clock), rule, clock)
     elif case["verdict"] == "met":
         resolve(memory, "met" if memory.only_warned else "charted_late")
     elif case["reason"] == "gave_up" and memory.state == "firing" and memory.level >= 0:
-        if Ladder(rule).climbed(case["due_at"], memory.fired_at, clock):
+        if Ladder(rule).climbed(case["due_at"], clock):
             resolve(memory, "missed")
         else:
-            fire(memory, Ladder(rule).level(case["due_at"], memory.fired_at, clock), rule, clock)
+            fire(memory, Ladder(rule).level(case["due_at"], clock), rule, clock)
     else:
         resolve(memory, FOLLOWED[case["verdict"]])
 
@@ -129,12 +130,12 @@ def follow_bad(
         if violated and clock > (memory.fired_at + duration(rule.get("show_for", "24h")), 0):
             resolve(memory, "expired")
         else:
-            fire(memory, Ladder(rule).level(base_of(case), memory.fired_at, clock), rule, clock)
+            fire(memory, Ladder(rule).level(base_of(case), clock), rule, clock)
         return
     grace = grace_of(case, rule, registry)
     waited = not grace or clock > (memory.bad_since + grace, 0)
     if waited and raises(case, rule) and memory.reason != "expired":
-        fire(memory, Ladder(rule).level(base_of(case), clock[0], clock), rule, clock)
+        fire(memory, Ladder(rule).level(base_of(case), clock), rule, clock)
     elif memory.state == "resolved" and not violated:
         resolve(memory, "withdrawn")
 

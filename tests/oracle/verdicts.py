@@ -339,19 +339,24 @@ def stay(rule: dict[str, Any], seen: Seen) -> list[dict[str, Any]]:
         if not seen.active(rule, opener):
             continue
         r = first_after(rule.get("unless"), opener, rule, seen)
-        deadline = Deadline(stay_deadline(rule, dwelling))
+        deadline = Deadline(stay_deadline(rule, dwelling, r))
         verdict = response(
             q, r, deadline, give_up=give_up, silent_since=seen.silent_since(rule, opener), seen=seen
         )
         too_early = q is not None and q.at < opener.at + duration(rule.get("at_least", "0s"))
         if too_early and verdict["verdict"] != "void":
-            verdict |= {"verdict": "violated", "reason": None, "decided_at": q.at, "delay_seconds": None}
+            verdict |= {
+                "verdict": "violated",
+                "reason": "left_early",
+                "decided_at": q.at,
+                "delay_seconds": None,
+            }
         cases.append(case_of(rule, opener, **verdict))
     return cases
 
 
-def stay_deadline(rule: dict[str, Any], dwelling: Dwelling) -> datetime | None:
-    """T + `at_most`, moved on by each leave; None while one lasts (decision 24)."""
+def stay_deadline(rule: dict[str, Any], dwelling: Dwelling, r: Effective | None) -> datetime | None:
+    """T + `at_most`, moved on by each leave before `unless`; None while one lasts (decision 24)."""
     if "at_most" not in rule:
         return None
     due_at = dwelling.opener.at + duration(rule["at_most"])
@@ -359,6 +364,8 @@ def stay_deadline(rule: dict[str, Any], dwelling: Dwelling) -> datetime | None:
         return due_at
     left_at = None
     for each in dwelling.within[1:]:
+        if r is not None and each.order >= r.order:
+            break
         if left_at is None and each.event.type == "leave" and each.at <= due_at:
             left_at = each.at
         if left_at is not None and (each.event.type == "return" or each is dwelling.closer):
