@@ -56,9 +56,14 @@ class VerdictChange(msgspec.Struct, gc=False):
 
     at: datetime
     rule: str
-    case: str
     before: str | None
     after: str | None
+    of: Case
+
+    @property
+    def case(self) -> str:
+        """The case's id, which is its alert's."""
+        return _id(self.of)
 
 
 class AlertChange(msgspec.Struct, gc=False):
@@ -240,7 +245,7 @@ class Engine:
     # Taking events in
 
     def _take(self, event: Event, arrived_at: datetime) -> None:
-        if event.type == "update" and not self._keeps_updates:
+        if event.type == "update" and not self._keeps_updates and event.cancels is event.replaces is None:
             self.counts["updates"] += 1
             return
         chart = self._charts.get(event.patient)
@@ -346,9 +351,9 @@ class Engine:
     def _run_until(self, clock: Clock) -> list[Change]:
         """Let everything happen that happens before a clock, in order; then stand at it."""
         changes: list[Change] = []
-        self._settle(changes)
         due = self._due
-        while due and due[0][:2] < clock:
+        self._settle(changes)
+        while due and due[0] < clock:
             self.now = due[0][:2]
             self._settle(changes)
         self.now = clock
@@ -356,8 +361,8 @@ class Engine:
 
     def _settle(self, changes: list[Change]) -> None:
         """Derive what follows from all that has come to be known or due at this clock."""
-        due, now = self._due, self.now
-        while due and due[0][:2] <= now:
+        due, (at, phase) = self._due, self.now
+        while due and due[0] < (at, phase + 1):
             what = heapq.heappop(due)[3]
             if isinstance(what, Case):
                 if not what.gone:
@@ -370,10 +375,11 @@ class Engine:
         if not self._touched and not self._to_read:
             return
         first = len(changes)
-        for chart in self._to_read:
-            if chart.to_read and chart.events and chart.journeys is not None:
-                self._read(chart, changes)
-        self._to_read = []
+        if self._to_read:
+            for chart in self._to_read:
+                if chart.to_read:
+                    self._read(chart, changes)
+            self._to_read = []
         touched, self._touched = self._touched, []
         for case in dict.fromkeys(touched) if len(touched) > 1 else touched:
             if not case.gone:
@@ -426,7 +432,7 @@ class Engine:
 
     def _judge(self, case: Case) -> tuple[Judgement | None, Clock | None]:
         """The verdict on a case now, and since when a silent feed holds it back (contract, section 5, Feeds)."""
-        judged = None if case.gone else case.judge(self.now)
+        judged = None if case.gone else case.form.judge(case, self.now)
         if not self.feeds or judged is None:
             return judged, None
         silent_since = self._silent_since(case)
@@ -445,22 +451,25 @@ class Engine:
 
     def _sources(self, case: Case) -> list[str]:
         """The feeds that a case depends on, as far as their silence counts."""
-        sources = case.form.rule.feeds or ((case.start or case.trigger).event.source,)
+        sources = case.form.rule.feeds
+        if sources is None:
+            sources = [(case.start or case.trigger).event.source]
         return [source for source in sources if source in self.feeds]
 
     def _tell(self, case: Case, changes: list[Change]) -> None:
         """Judge a case, tell what changed, and see when to look at it again."""
         judged, held_since = self._judge(case)
-        told = case.judged
-        if judged is None or told is None or judged.verdict != told.verdict or judged.overdue != told.overdue:
-            before, after_ = _word(told), _word(judged)
+        if judged is not case.judged:
+            before, after_ = _word(case.judged), _word(judged)
             if before != after_:
-                changes.append(VerdictChange(self.now[0], case.form.rule.id, _id(case), before, after_))
-        case.judged = judged
+                changes.append(VerdictChange(self.now[0], case.form.rule.id, before, after_, case))
+            case.judged = judged
         if held_since is not None:
             for source in self._sources(case):
                 self._held.setdefault(source, []).append(case)
-        look_again = self._follow_alert(case, judged, changes, held_since)
+        look_again = None
+        if case.alert is not None or (judged is not None and (judged.is_bad or case.form.policy.early)):
+            look_again = self._follow_alert(case, judged, changes, held_since)
         if judged is None or judged.verdict == "open":
             turn = case.form.next_turn(case, self.now)
             if turn is not None and (look_again is None or turn < look_again):
@@ -473,8 +482,6 @@ class Engine:
     ) -> Clock | None:
         alert, form = case.alert, case.form
         if alert is None:
-            if judged is None or not (judged.is_bad or (form.policy.early and judged.verdict == "open")):
-                return None
             if form.policy.silent or case.trigger.event.attributes.get("test") is True:
                 return None
             alert = case.alert = Alert()
@@ -587,7 +594,7 @@ class Engine:
             old = before.get(key)
             words = (_word(old.judged if old else None), _word(case.judged))
             if words[0] != words[1]:
-                changes.append(VerdictChange(self.now[0], case.form.rule.id, _id(case), *words))
+                changes.append(VerdictChange(self.now[0], case.form.rule.id, *words, case))
             was = old.alert if old and old.alert and old.alert.state else None
             alert = case.alert if case.alert and case.alert.state else None
             if alert is None and was is None:
@@ -603,7 +610,7 @@ class Engine:
         for key, old in before.items():
             if key in present:
                 continue
-            changes.append(VerdictChange(self.now[0], old.form.rule.id, _id(old), _word(old.judged), None))
+            changes.append(VerdictChange(self.now[0], old.form.rule.id, _word(old.judged), None, old))
             if (
                 old.alert
                 and old.alert.state
@@ -669,10 +676,9 @@ def _word(judged: Judgement | None) -> str | None:
     return "overdue" if judged.overdue else judged.verdict
 
 
-def _within_instant(change: Change) -> tuple[datetime, str, str, int]:
-    if isinstance(change, VerdictChange):
-        return (change.at, change.rule, change.case, 0)
-    return (change.at, change.rule, change.alert, 1)
+def _within_instant(change: Change) -> tuple[str, str]:
+    """Order among changes of one instant: by rule and case; of a rule the verdicts, which nobody receives one by one, first."""
+    return (change.rule, change.alert if isinstance(change, AlertChange) else "")
 
 
 def _told(case: Case, judged: Judgement) -> CaseVerdict:

@@ -15,7 +15,7 @@ import msgspec
 from monitor.core.alert import Alert, Judgement, Policy
 from monitor.core.calendar import calendar_deadline
 from monitor.core.clock import Clock, after
-from monitor.core.event import same_instant
+from monitor.core.event import UNIT, same_instant
 from monitor.core.journey import Fact, Journey
 from monitor.core.pattern import (
     Shape,
@@ -77,10 +77,6 @@ class Case(msgspec.Struct, eq=False, gc=False, kw_only=True):
     judged: Judgement | None = None
     """The judgement last told."""
     alert: Alert | None = None
-
-    def judge(self, now: Clock) -> Judgement | None:
-        """The verdict at a clock; None while there is nothing to show."""
-        return self.form.judge(self, now)
 
 
 Handler = Callable[[Journey, Fact, list[Case]], None]
@@ -188,7 +184,10 @@ class Vetoes:
 
     def holds(self, start: Fact, fact: Fact) -> bool:
         """Whether a fact vetoes what `start` asks for; which of the two comes first is for the caller to see."""
-        return any(each.holds(fact) and each.pairs(start, fact) for each in self.wanted)
+        for each in self.wanted:
+            if each.holds(fact) and each.pairs(start, fact):
+                return True
+        return False
 
 
 def _listed(patterns: PairPatterns) -> list[PairPattern]:
@@ -283,10 +282,10 @@ class _Response(Form):
             journey.live[self] = [case for case in journey.live[self] if case not in decided]
 
     def judge(self, case: Case, now: Clock) -> Judgement | None:
-        return judge_response(case, now, self.give_up_at(case))
+        return judge_response(case, now)
 
 
-def judge_response(case: Case, now: Clock, give_up_at: Clock | None) -> Judgement:
+def judge_response(case: Case, now: Clock) -> Judgement:
     """expect, a step, and a stay with a deadline (contract, section 4, expect)."""
     due, hit, veto = case.due, case.hit, case.veto
     if case.superseded is not None:
@@ -295,10 +294,11 @@ def judge_response(case: Case, now: Clock, give_up_at: Clock | None) -> Judgemen
         return Judgement("met" if in_time(hit, due) else "late", None, hit.at)
     if veto is not None and in_time(veto, due):
         return Judgement("void", "unless", veto.at)
+    if due is None or (veto is None and now < due):
+        return OPEN
+    give_up_at = case.form.give_up_at(case)
     if veto is not None and (give_up_at is None or (veto.at, 0) < give_up_at):
         return Judgement("missed", "abandoned", veto.at)
-    if due is None or now < due:
-        return OPEN
     if give_up_at is not None and now >= give_up_at:
         return Judgement("missed", "gave_up", give_up_at[0], by_clock=give_up_at)
     return Judgement("open", overdue=True, by_clock=due)
@@ -413,7 +413,7 @@ class Steps(_Response):
 
     def judge(self, case: Case, now: Clock) -> Judgement | None:
         if case.start is not None or case.previous is None:
-            return judge_response(case, now, self.give_up_at(case))
+            return judge_response(case, now)
         before = self.judge(case.previous, now)
         if before is None or before.verdict not in ("missed", "void"):
             return None
@@ -473,7 +473,7 @@ class Require(Form):
             ):
                 case.hit = fact
                 touched.append(case)
-        recent = fact.at - journey.coarsest
+        recent = fact.at - UNIT["day"]  # a coming fact may have any precision
         journey.live[self] = [case for case in live if case.hit is None and case.trigger.at > recent]
 
     def vetoed(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
@@ -678,7 +678,7 @@ class StayForm(_Dwelling):
             return Judgement("violated", "left_early", hit.at)
         if case.away_at is not None:
             return OPEN if hit is None else Judgement("met", None, hit.at)
-        return judge_response(case, now, self.give_up_at(case))
+        return judge_response(case, now)
 
 
 class Exclusive(_Dwelling):
