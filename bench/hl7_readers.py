@@ -81,10 +81,10 @@ def adt_messages(folder: Path) -> list[bytes]:
 
 
 def tried(reader: Reader, text: str) -> Found | str:
-    """What the reader finds, or the name of what it raises."""
+    """What the reader finds, without empty components at the end, or the name of what it raises."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return reader(text)
+            return tuple(each.rstrip("^~&") for each in reader(text))
     except Exception as error:  # noqa: BLE001  # which errors a library raises on bad input is the question
         return type(error).__name__
 
