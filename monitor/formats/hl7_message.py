@@ -164,7 +164,7 @@ def _bytes_text(sent: bytes) -> str:
 
 _EDGE = " \t\0\x0b\x1c\ufeff"
 """What may stand around a segment without being part of it: frame bytes, blanks, a byte order mark."""
-_TYPE = re.compile(r"([A-Z]{3})(?:[_\-]([A-Z][A-Z0-9]{2}))?")
+_STRUCTURE = re.compile(r"([A-Z]{3})[_\-]([A-Z][A-Z0-9]{2})")
 _TRIGGER = re.compile(r"[A-Z0-9]{1,8}")
 
 
@@ -241,17 +241,18 @@ class Message:
     def kind(self) -> tuple[str, str]:
         """Message code and trigger: `("ADT", "A01")`, from MSH-9.1 and MSH-9.2.
 
-        Where MSH-9.2 is empty the trigger is read from a MSH-9.1 such as `ADT_A01`, else from the structure
-        in MSH-9.3. EVN-1 is never read: it was withdrawn, and real feeds leave a wrong value in it.
+        Where MSH-9.2 is no trigger, a structure such as `ADT_A01` is looked for in any of its three components.
+        EVN-1 is never read: it was withdrawn, and real feeds leave a wrong value in it.
         """
         code = self.text(self.msh, 9).upper()
         trigger = self.text(self.msh, 9, 2).upper()
-        if not trigger:
-            structure = code if "_" in code or "-" in code else self.text(self.msh, 9, 3).upper()
-            found = _TYPE.fullmatch(structure)
-            if found and found[2]:
+        if _TRIGGER.fullmatch(trigger):
+            return code, trigger
+        for sent in (code, trigger, self.text(self.msh, 9, 3).upper()):
+            found = _STRUCTURE.fullmatch(sent)
+            if found:
                 return found[1], found[2]
-        return code, trigger if _TRIGGER.fullmatch(trigger) else ""
+        return code, ""
 
     def source(self) -> str:
         """The feed: `MSH-3/MSH-4`, each by its first component; just MSH-3 when MSH-4 is empty."""

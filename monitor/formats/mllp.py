@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from monitor.formats.hl7_message import Message, Separators, read, to_text
@@ -27,8 +28,7 @@ _WRAPPERS: Final = (b"FHS", b"BHS", b"BTS", b"FTS")
 _FRAME_END = re.compile(rb"\x1c(?=[\r\n\x0b]|\Z)")
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)[ \t]*(?:(?>\r\n|\r|\n)[ \t]*)+")
 _MAY_BE_BLANK: Final = (b"\r\r", b"\n\r", b"\n\n", b" \r", b" \n", b"\t\r", b"\t\n")
-_SEGMENT = re.compile(rb"[ \t]*([A-Za-z][0-9A-Za-z]{2})[^0-9A-Za-z\s]")
-_EVN = re.compile(rb"[\r\n][ \t]*EVN[^0-9A-Za-z]", re.IGNORECASE)
+_EVN = re.compile(rb"(?:\A|[\r\n])[ \t]*EVN[^0-9A-Za-z]", re.IGNORECASE)
 _BLANK: Final = b" \t\r\n\0\x0b\x1c\x1a\xef\xbb\xbf"
 """Bytes that say nothing between messages: blanks, frame bytes, the end-of-file of old systems, the parts of a byte order mark."""
 
@@ -57,37 +57,49 @@ def _begins_segment(data: bytes, position: int) -> bool:
 
 def _pieces(chunk: bytes) -> Iterator[bytes]:
     """The message at the start of a chunk that holds one MSH at most, then what follows but does not belong to it."""
-    if b"\x1c" in chunk:
-        for part in _FRAME_END.split(chunk):
-            yield from _paragraphs(part)
-    else:
-        yield from _paragraphs(chunk)
+    framed, *rest = _FRAME_END.split(chunk) if b"\x1c" in chunk else (chunk,)
+    if rest:
+        whole = _without_wrappers(framed)
+        if whole:
+            yield whole
+    for part in rest or [framed]:
+        yield from _paragraphs(_without_wrappers(part))
+
+
+def _without_wrappers(chunk: bytes) -> bytes:
+    if any(each in chunk for each in _WRAPPERS):
+        chunk = _WRAPPER.sub(b"\r\r", chunk)
+    return chunk.strip(_BLANK)
 
 
 def _paragraphs(chunk: bytes) -> Iterator[bytes]:
-    if any(each in chunk for each in _WRAPPERS):
-        chunk = _WRAPPER.sub(b"\r\r", chunk)
-    chunk = chunk.strip(_BLANK)
-    if not chunk:
-        return
+    """The message, then each paragraph after its last segment, and each that begins another message's EVN.
+
+    Blank lines between segments, or in a text between two segments, are habits of real feeds.
+    """
     if not any(each in chunk for each in _MAY_BE_BLANK):
-        yield chunk
+        if chunk:
+            yield chunk
         return
-    current: list[bytes] = []
-    for paragraph in _BLANK_LINE.split(chunk):
-        if current and not _continues(current, paragraph):
+    paragraphs = _BLANK_LINE.split(chunk)
+    segment = _segment(chunk[3:4] if chunk[:3].upper() == b"MSH" else b"|")
+    last = max((place for place, each in enumerate(paragraphs) if segment.search(each)), default=0)
+    current = paragraphs[:1]
+    has_evn = _EVN.search(paragraphs[0]) is not None
+    for place, paragraph in enumerate(paragraphs[1:], 1):
+        evn = _EVN.search(paragraph) is not None
+        if place > last or (evn and has_evn):
             yield b"\r".join(current)
-            current = []
+            current, has_evn = [], False
         current.append(paragraph)
+        has_evn = has_evn or evn
     yield b"\r".join(current)
 
 
-def _continues(current: list[bytes], paragraph: bytes) -> bool:
-    """Whether a blank line is one inside a message: a segment follows, and not the EVN of another message."""
-    found = _SEGMENT.match(paragraph)
-    if found is None:
-        return False
-    return found[1].upper() != b"EVN" or not any(_EVN.search(b"\r" + each) for each in current)
+@lru_cache(maxsize=64)
+def _segment(mark: bytes) -> re.Pattern[bytes]:
+    """A line that begins with a segment's name and the field separator."""
+    return re.compile(rb"(?:\A|[\r\n])[ \t]*[A-Za-z][0-9A-Za-z]{2}" + re.escape(mark))
 
 
 class Framer:

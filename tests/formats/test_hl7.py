@@ -232,7 +232,8 @@ def test_messages_that_are_not_adt_give_no_events(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["ADT^A02", "ADT^A02^ADT_A02", "ADT_A02", "ADT^^ADT_A02", "adt^a02", "ADT-A02", "^A02"]
+    "kind",
+    ["ADT^A02", "ADT^A02^ADT_A02", "ADT^ADT_A02", "ADT_A02", "ADT^^ADT_A02", "adt^a02", "ADT-A02", "^A02"],
 )
 def test_the_trigger_is_read_from_msh_9_and_never_from_evn_1(kind):
     assert event(hl7("A01", msh={9: kind})).type == "transfer"
@@ -645,6 +646,7 @@ def test_one_bad_message_never_stops_a_file():
     assert isinstance(found[3], Reject)
     told = [[each.type for each in one] for one in found if isinstance(one, list)]
     assert told == [["register"], ["transfer"], ["cancel_transfer"], []]
+    assert {each.encounter for one in found if isinstance(one, list) for each in one} == {"V900"}
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "hl7v2"

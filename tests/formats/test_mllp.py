@@ -56,6 +56,15 @@ def test_any_line_end(end):
 def test_blank_lines_between_segments_do_not_cut_a_message(end):
     found = split(ONE.replace(b"\r", end) + end + TWO.replace(b"\r", end))
     assert found == [ONE, TWO]
+    own = ONE.translate(bytes.maketrans(b"|", b"#"))
+    assert split(own.replace(b"\r", end)) == [own]
+
+
+def test_blank_lines_in_a_text_do_not_cut_a_message():
+    text = ONE + b"\rNTE|||first\r\rsecond\r\rthird\rNTE|2"
+    assert split(text + b"\r\r" + TWO) == [text.replace(b"\r\r", b"\r"), TWO]
+    framed = ONE + b"\rNTE|||first\r\rlast"
+    assert split(frame(framed) + frame(TWO)) == [framed, TWO]
 
 
 def test_a_blank_line_and_the_evn_of_another_message_begin_what_has_lost_its_header():
