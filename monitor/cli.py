@@ -28,7 +28,7 @@ from monitor.core.rule import CaseRule, Rule
 from monitor.formats import canonical
 from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping
-from monitor.ingest.files import UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
+from monitor.ingest.files import REGISTRY_FILE, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
 from monitor.rulefile.load import load_registry, load_rules
 from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_github, as_json, as_text
@@ -210,7 +210,7 @@ def _noticed(was: _Read, taken: Input, registry: Registry, counts: dict[str, int
         streams.say(f"left out, for they arrive later: {taken.left_out:,}")
     unmapped = _unmapped(was.events, registry)
     if unmapped:
-        streams.say(f"unmapped locations: {len(unmapped):,}, in {unmapped.total():,} events")
+        streams.say(f"unmapped locations: {len(unmapped):,}, in {_counted(unmapped.total(), 'event')}")
     for name, count in sorted(counts.items()):
         if count:
             streams.say(f"{name}: {count:,}")
@@ -278,18 +278,22 @@ def _journeys(args: argparse.Namespace, streams: Streams) -> int:
 
 
 def _check(args: argparse.Namespace, streams: Streams) -> int:
+    """A path that is named `microsystems.yaml` is checked as a registry."""
+    registries = [path for path in args.paths if Path(path).name == REGISTRY_FILE]
+    files = rule_files([path for path in args.paths if path not in registries], streams.stdin)
     registry: Registry | None = None
     problems: list[Problem] = []
-    if args.microsystems is not None:
-        registry, problems = load_registry(args.microsystems, whole(args.microsystems, streams.stdin))
-    files = rule_files(args.paths, streams.stdin)
-    rules, of_rules = load_rules(files, registry)
-    problems = [*problems, *of_rules]
+    for name in dict.fromkeys([*registries, *([args.microsystems] if args.microsystems else [])]):
+        registry, wrong = load_registry(name, whole(name, streams.stdin))
+        problems += wrong
+    rules, wrong = load_rules(files, registry if args.microsystems else None)
+    problems += wrong
     streams.write(_SHOW[args.format](problem) + "\n" for problem in problems)
     if problems:
         return PROBLEMS
     if args.format == "text":
-        streams.stdout.write(f"{_counted(len(files), 'file')}, {_counted(len(rules), 'rule')}: no problems\n")
+        checked = _counted(len(files) + len(registries), "file")
+        streams.stdout.write(f"{checked}, {_counted(len(rules), 'rule')}: no problems\n")
     return FINE
 
 

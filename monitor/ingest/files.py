@@ -89,7 +89,7 @@ def _pack(path: str) -> bytes:
     names.pop(REGISTRY_FILE.removesuffix(".yaml"), None)
     name = path.removeprefix(_PACK)
     if name not in names:
-        raise Unreadable(path, f"there is no such pack, but {', '.join(sorted(names))}")
+        raise Unreadable(path, f"there is no such pack; there are {', '.join(sorted(names)) or 'none'}")
     return names[name].read_bytes()
 
 

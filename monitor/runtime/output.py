@@ -37,6 +37,7 @@ _LEGEND: Final = (
     "met % is of the decided: met, late, missed, violated. Open includes overdue. "
     "The delay is that of the late, after the deadline."
 )
+_UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _GRAVITY: Final = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -170,14 +171,16 @@ def quantile_text(ordered: Sequence[float], share: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """The two largest units of a duration: `2d04h`, `1h30m`, `5m09s`, `12s`."""
-    whole = round(seconds)
-    days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days}d{hours:02}h"
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{whole % 60:02}s" if minutes else f"{whole}s"
+    """The two largest units of a duration: `2d4h`, `1h30m`, `5m9s`, `12s`; a second one of nothing is left out."""
+    left = round(seconds)
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count}{unit}")
+        elif parts:
+            break
+    return "".join(parts[:2])
 
 
 def worst_tables(rules: Iterable[CaseRule], cases: Sequence[CaseVerdict], count: int) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.runtime.output import duration_text
+
 SEPSIS = Path(__file__).parents[3] / "shared/data/sepsis/sepsis.csv.gz"
 
 RULES = """
@@ -55,7 +57,7 @@ def inputs(write):
 
 TABLE = """\
 rule    decided  met  met %  late  missed  violated  void  unknown  open  overdue  median delay  p90 delay
-arrive        3    1   33.3     1       1         0     0        0     1        1         2h05m      2h05m
+arrive        3    1   33.3     1       1         0     0        0     1        1          2h5m       2h5m
 sign          4    1   25.0     0       0         3     0        0     0        0             -          -
 met % is of the decided: met, late, missed, violated. Open includes overdue. The delay is that of the late, after the deadline.
 """
@@ -66,7 +68,7 @@ def test_the_text_is_a_table_of_rules(handoff, inputs):
     assert found == (
         0,
         TABLE,
-        "handoff: events: 9 of 4 patients\nhandoff: unmapped locations: 1, in 1 events\n",
+        "handoff: events: 9 of 4 patients\nhandoff: unmapped locations: 1, in 1 event\n",
     )
 
 
@@ -75,7 +77,7 @@ def test_the_worst_are_listed_on_demand(handoff, inputs):
     assert found.out == TABLE + (
         "\n"
         "latest  patient  trigger  trigger at                   due at\n"
-        "arrive  q        5        2024-01-01T02:00:00.000000Z  2024-01-01T02:30:00.000000Z  2h05m\n"
+        "arrive  q        5        2024-01-01T02:00:00.000000Z  2024-01-01T02:30:00.000000Z  2h5m\n"
         "\n"
         "missing  patient  trigger  trigger at                   due at\n"
         "arrive   r        7        2024-01-01T03:00:00.000000Z  2024-01-01T03:30:00.000000Z  missed\n"
@@ -332,6 +334,26 @@ def test_journeys_are_stays_a_line(handoff, write):
         ),
         "handoff: events: 2 of 1 patients\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.4, "0s"),
+        (59.6, "1m"),
+        (61, "1m1s"),
+        (3600, "1h"),
+        (3661, "1h1m"),
+        (7500, "2h5m"),
+        (86_400, "1d"),
+        (86_460, "1d"),
+        (90_000, "1d1h"),
+        (86_400 * 800, "800d"),
+    ],
+)
+def test_a_delay_is_shown_by_its_two_largest_units(seconds, text):
+    assert duration_text(seconds) == text
 
 
 SEPSIS_MAPPING = """

@@ -48,6 +48,12 @@ def test_a_broken_registry_is_a_problem_too(handoff, write):
     assert found.out.startswith("m.yaml:1:1: error[unknown-key]")
 
 
+def test_a_registry_is_checked_by_its_name(handoff, write):
+    assert handoff("check", write("microsystems.yaml", REGISTRY)).out == "1 file, 0 rules: no problems\n"
+    found = handoff("check", write("microsystems.yaml", "microsystem: []\n"))
+    assert (found.code, found.out.startswith("microsystems.yaml:1:1: error[unknown-key]")) == (1, True)
+
+
 def test_json_is_a_problem_a_line(handoff, write):
     found = handoff("check", "--format", "json", write("a.yaml", BAD))
     assert [json.loads(line)["code"] for line in found.out.splitlines()] == ["unknown-key"]
