@@ -125,6 +125,8 @@ def _burn(
     if alert.fired is None:
         fire_at = after(alert.since, grace) if grace else alert.since
         if now < fire_at:
+            if alert.state == "resolved" and judged is not None and judged.verdict == "open":
+                alert.reason = "withdrawn"  # what it was resolved for no longer holds
             return fire_at
         alert.fired = now
     if judged is None or judged.verdict != "violated":

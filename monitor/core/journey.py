@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -84,7 +84,7 @@ class Stay(NamedTuple):
 
 def plain_fact(event: Event) -> Fact:
     """The fact of an event that nothing corrects, cancels or moves."""
-    at = event.occurred_at
+    at = event.occurred_at.astimezone(UTC)
     return Fact(
         (at, rank(event.type), event.source, event.id),
         at,
@@ -290,7 +290,7 @@ def _root(
 
 
 def _fact(root: Name, content: Event, arrived_at: datetime) -> Fact:
-    at = content.occurred_at
+    at = content.occurred_at.astimezone(UTC)
     return Fact((at, rank(content.type), *root), at, content, arrived_at, content.patient, content.encounter)
 
 
