@@ -133,6 +133,7 @@ def events(draw: Any, number: int, earlier: list[Event], *, merging: bool, patie
     if draw(st.integers(0, 2)) == 0:
         values["recorded_at"] = at + draw(st.sampled_from([-1, 0, 1, 2])) * GRID
     if sort == "merge":
+        values["encounter"] = draw(st.sampled_from(["a", "b"]))
         values["attributes"] |= draw(merge_attributes(values["patient"]))
     if sort == "cancel" and earlier and draw(st.booleans()):
         aimed = draw(st.sampled_from(earlier))  # as HL7 has it: the time of what is cancelled
