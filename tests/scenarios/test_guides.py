@@ -3,9 +3,17 @@
 import re
 
 import pytest
-from journey import PROJECT, registry, rules, verdicts
+from journey import PROJECT, alerts, registry, rules, verdicts
+
+from monitor.rulefile.load import load_registry, load_rules
+from monitor.rulefile.mapping import load_mapping
 
 FORMS = re.compile(r"```yaml\n(rules:\n.*?)```.*?```events\n(.*?)```.*?```verdicts\n(.*?)```", re.DOTALL)
+ALERTS = re.compile(
+    r"```yaml\n((?:(?!```).)*)```\n\n```events\n((?:(?!```).)*)```\n\n```verdicts\n[^`]*```\n\n```alerts\n(.*?)```",
+    re.DOTALL,
+)
+YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 SHOWN_FILE = re.compile(r"`([\w./-]+)`:\n\n```\w+\n(.*?)```", re.DOTALL)
 
 GUIDE = (PROJECT / "docs" / "guides" / "writing-rules.md").read_text(encoding="utf-8")
@@ -33,3 +41,21 @@ def test_files_shown_in_documents_are_those_that_exist():
             shown += 1
             assert (PROJECT / name).read_text(encoding="utf-8") == content, f"{document}: {name}"
     assert shown
+
+
+def test_the_ladder_in_writing_rules_is_climbed_as_shown():
+    known = registry()
+    [(text, events, expected)] = ALERTS.findall(GUIDE)
+    assert alerts(rules(text, known), known, events) == expected.strip().splitlines()
+
+
+def test_every_yaml_shown_is_without_problems():
+    wrong = []
+    for document in DOCUMENTS:
+        for text in YAML.findall(document.read_text(encoding="utf-8")):
+            first = next(line for line in text.splitlines() if not line.startswith("#"))
+            load = {"rules:": load_rules, "separator:": load_mapping}.get(first.split()[0], load_registry)
+            name, content = str(document), text.encode()
+            problems = load([(name, content)])[1] if load is load_rules else load(name, content)[1]
+            wrong += [f"{document.name}: {problem.message}" for problem in problems]
+    assert wrong == []
