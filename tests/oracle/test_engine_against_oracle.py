@@ -263,6 +263,8 @@ def aside(event: Event) -> Event:
 @often(0.05)
 @given(scenarios(), st.data())
 def test_other_rules_and_back_give_the_verdicts_of_the_last(scenario: Scenario, data: Any) -> None:
+    # an `update` is kept only while a rule can match it, so it may be gone when such a rule comes back
+    scenario = replace(scenario, events=[each for each in scenario.events if each.type != "update"])
     others = replace(scenario, rules=data.draw(rule_lists()), registry=data.draw(registries()))
     cut = data.draw(st.integers(0, len(scenario.events)))
     show(scenario)
