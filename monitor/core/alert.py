@@ -88,15 +88,18 @@ def follow(
     grace: timedelta,
     now: Clock,
     held_since: Clock | None,
+    *,
+    may_fire: bool,
 ) -> Clock | None:
     """Bring an alert to where the verdict of its case has it at this clock; the clock at which to look again, if any.
 
-    `judged` is None when the case is gone; `held_since` is since when a silent feed holds back what the clock alone would bring.
+    `judged` is None when the case is gone; `held_since` is since when a silent feed holds back what the clock alone would bring;
+    without `may_fire` (shadow, test patients, old news) nothing new fires.
     """
     bad = judged is not None and (judged.is_bad or (judged.verdict == "unknown" and alert.fired is not None))
     if bad:
         alert.since = alert.since or now
-        return _burn(alert, judged, due, policy, grace, now)
+        return _burn(alert, judged, due, policy, grace, now, may_fire=may_fire)
     if judged is not None and judged.verdict == "unknown":
         return None
     alert.since, alert.expired = None, False
@@ -104,7 +107,7 @@ def follow(
         last = max(alert.fired, _step_at(policy.ladder[-1], due)) if policy.ladder else alert.fired
         if now < last:
             return _climb(alert, due, policy, now)
-    early_at = _early_at(judged, due, policy)
+    early_at = _early_at(judged, due, policy) if may_fire else None
     if early_at is not None and (held_since is None or early_at < held_since):
         if now < early_at:
             _resolve(alert, judged)
@@ -117,17 +120,24 @@ def follow(
 
 
 def _burn(
-    alert: Alert, judged: Judgement | None, due: Clock | None, policy: Policy, grace: timedelta, now: Clock
+    alert: Alert,
+    judged: Judgement | None,
+    due: Clock | None,
+    policy: Policy,
+    grace: timedelta,
+    now: Clock,
+    *,
+    may_fire: bool,
 ) -> Clock | None:
     """The case is overdue or violated: fire once grace is over, climb the ladder, expire."""
     if alert.expired or alert.since is None:
         return None
     if alert.fired is None:
         fire_at = after(alert.since, grace) if grace else alert.since
-        if now < fire_at:
+        if now < fire_at or not may_fire:
             if alert.state == "resolved" and judged is not None and judged.verdict == "open":
                 alert.reason = "withdrawn"  # what it was resolved for no longer holds
-            return fire_at
+            return fire_at if may_fire else None
         alert.fired = now
     if judged is None or judged.verdict != "violated":
         return _climb(alert, due or alert.fired, policy, now)

@@ -436,12 +436,7 @@ class Engine:
         if not self.feeds or judged is None:
             return judged, None
         silent_since = self._silent_since(case)
-        if (
-            silent_since is not None
-            and judged.by_clock is not None
-            and judged.by_clock >= silent_since
-            and case.form.may_be_unknown
-        ):
+        if silent_since is not None and judged.by_clock is not None and judged.by_clock >= silent_since:
             judged = Judgement("unknown", "feed_silent")
         return judged, silent_since
 
@@ -453,7 +448,7 @@ class Engine:
         """The feeds that a case depends on, as far as their silence counts."""
         sources = case.form.rule.feeds
         if sources is None:
-            sources = [(case.start or case.trigger).event.source]
+            sources = [case.trigger.event.source]
         return [source for source in sources if source in self.feeds]
 
     def _tell(self, case: Case, changes: list[Change]) -> None:
@@ -481,20 +476,21 @@ class Engine:
         self, case: Case, judged: Judgement | None, changes: list[Change], held_since: Clock | None
     ) -> Clock | None:
         alert, form = case.alert, case.form
+        stale = judged is not None and self._is_stale(case, judged)
+        may_fire = not (stale or form.policy.silent or case.trigger.event.attributes.get("test") is True)
         if alert is None:
-            if form.policy.silent or case.trigger.event.attributes.get("test") is True:
+            if stale:
+                self.counts["stale"] += 1
+            if not may_fire and not stale:
                 return None
             alert = case.alert = Alert()
-        if judged is not None and self._is_stale(case, judged):
-            if alert.since is None:
-                alert.since = self.now
-                self.counts["stale"] += 1
-            return None
         before = (alert.state, alert.level, alert.reason)
         grace = form.policy.grace
         if grace is None:
             grace = self.registry.source(case.trigger.event.source).grace or timedelta(0)
-        look_again = follow(alert, judged, form.due(case), form.policy, grace, self.now, held_since)
+        look_again = follow(
+            alert, judged, form.due(case), form.policy, grace, self.now, held_since, may_fire=may_fire
+        )
         if (alert.state, alert.level, alert.reason) != before and alert.state is not None:
             alert.change_at(self.now)
             changes.append(self._alert_change(case, alert))
@@ -502,13 +498,13 @@ class Engine:
 
     def _is_stale(self, case: Case, judged: Judgement) -> bool:
         """Whether the case was over before its trigger arrived (contract, section 5, Old news)."""
-        start = case.start or case.trigger
+        arrived = (case.trigger.arrived_at, 0)
         if case.form.rule.can_be_overdue and judged.reason != "left_early":
             over = case.form.give_up_at(case)
-            return over is not None and over <= (start.arrived_at, 0)
+            return over is not None and over <= arrived
         if judged.decided_at is None or judged.verdict != "violated":
             return False
-        return after((judged.decided_at, 0), _STALE_AFTER) <= (start.arrived_at, 0)
+        return after((judged.decided_at, 0), _STALE_AFTER) <= arrived
 
     def _alert_change(self, case: Case, alert: Alert) -> AlertChange:
         rule, due = case.form.rule, case.form.due(case)

@@ -106,9 +106,6 @@ class Form:
     def judge(self, case: Case, now: Clock) -> Judgement | None:
         raise NotImplementedError
 
-    may_be_unknown = True
-    """Whether a silent feed makes what the clock alone would bring unknown (contract, section 5, Feeds)."""
-
     def due(self, case: Case) -> Clock | None:
         """The first clock at which the deadline has been exceeded; None while there is none."""
         return case.due
@@ -184,7 +181,7 @@ class Vetoes:
 
     def holds(self, start: Fact, fact: Fact) -> bool:
         """Whether a fact vetoes what `start` asks for; which of the two comes first is for the caller to see."""
-        for each in self.wanted:
+        for each in self.wanted:  # noqa: SIM110  # on the hot path, where `any` costs as much as the tests
             if each.holds(fact) and each.pairs(start, fact):
                 return True
         return False
@@ -685,7 +682,6 @@ class Exclusive(_Dwelling):
     """Two encounters of one patient must not be in both places at once for long."""
 
     __slots__ = ()
-    may_be_unknown = False
 
     def moves(self, before: str | None, after: str | None) -> Plan:
         plan: Plan = []
