@@ -87,8 +87,8 @@ LINK: Final = "A24"
 UNLINK: Final = "A37"
 _UPDATE: Final = MOVES["A08"]
 
-_ONLY_FOR: Final = {"PV1-44": frozenset({"A01", "A04", "A13"}), "PV1-45": frozenset({"A03"})}
-"""The admit and the discharge time are the event's own time for these triggers only."""
+_ONLY_FOR: Final = {"PV1-44": frozenset({"A01", "A04"}), "PV1-45": frozenset({"A03", "A13"})}
+"""The admit and the discharge time are the event's own time for these triggers only; a cancelled discharge (A13) is found by its own."""
 _FIELD: Final = {
     "EVN-2": ("EVN", 2),
     "EVN-6": ("EVN", 6),

@@ -372,7 +372,7 @@ def test_the_event_time_is_evn_6_then_evn_2_then_msh_7():
     assert (found.occurred_at, found.recorded_at) == (utc(11, 59), utc(11, 59))
 
 
-@pytest.mark.parametrize("trigger", ["A01", "A04", "A13"])
+@pytest.mark.parametrize("trigger", ["A01", "A04"])
 def test_the_admit_time_stands_between_evn_6_and_evn_2(trigger):
     pv1 = {44: "20260301110000", 45: "20260301113000"}
     assert event(hl7(trigger, pv1=pv1)).occurred_at == utc(12)
@@ -380,9 +380,11 @@ def test_the_admit_time_stands_between_evn_6_and_evn_2(trigger):
     assert event(hl7("A02", evn={6: ""}, pv1=pv1)).occurred_at == utc(12, 5)
 
 
-def test_the_discharge_time_stands_between_evn_6_and_evn_2():
+@pytest.mark.parametrize("trigger", ["A03", "A13"])
+def test_the_discharge_time_stands_between_evn_6_and_evn_2(trigger):
     pv1 = {44: "20260301110000", 45: "20260301113000"}
-    assert event(hl7("A03", evn={6: ""}, pv1=pv1)).occurred_at == utc(11, 30)
+    assert event(hl7(trigger, evn={6: ""}, pv1=pv1)).occurred_at == utc(11, 30)
+    assert event(hl7(trigger, evn={6: ""}, pv1={44: "20260301110000"})).occurred_at == utc(12, 5)
 
 
 def test_a_future_admit_or_discharge_time_is_a_plan_and_not_used():

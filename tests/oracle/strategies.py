@@ -202,7 +202,19 @@ def journeys(draw: Any, most: int = 10) -> list[Event]:
             found.append(draw(copies(draw(st.sampled_from(found)))))
         else:
             found.append(draw(events(number, found, merging=merging, patients=patients)))
-    return in_arrival_order(found)
+    return in_arrival_order(without_named_updates(found))
+
+
+def without_named_updates(found: list[Event]) -> list[Event]:
+    """Let no correction, cancel or other copy name an `update`: one that no rule names is not kept (decision 40)."""
+    named = {getattr(ref, "id", ref) for event in found for ref in (event.replaces, event.cancels) if ref}
+    named |= {event.id for event in found if event.type != "update"}
+    return [
+        Event(**{name: getattr(event, name) for name in event.__struct_fields__} | {"type": "x"})
+        if event.type == "update" and event.id in named
+        else event
+        for event in found
+    ]
 
 
 @st.composite
