@@ -20,16 +20,16 @@ class Judgement(NamedTuple):
     """A verdict on one case, and why."""
 
     verdict: str
+    """As in the contract; an open case whose deadline has passed is `overdue`."""
     reason: str | None = None
     decided_at: datetime | None = None
-    overdue: bool = False
     by_clock: Clock | None = None
     """When it was the clock, and no event, that brought it about."""
 
     @property
     def is_bad(self) -> bool:
         """Whether it is one that an alert fires for."""
-        return self.overdue or self.verdict == "violated"
+        return self.verdict in ("overdue", "violated")
 
 
 class Policy(NamedTuple):
@@ -135,7 +135,7 @@ def _burn(
     if alert.fired is None:
         fire_at = after(alert.since, grace) if grace else alert.since
         if now < fire_at or not may_fire:
-            if alert.state == "resolved" and judged is not None and judged.verdict == "open":
+            if alert.state == "resolved" and judged is not None and judged.verdict == "overdue":
                 alert.reason = "withdrawn"  # what it was resolved for no longer holds
             return fire_at if may_fire else None
         alert.fired = now

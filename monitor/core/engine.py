@@ -18,11 +18,12 @@ from monitor.core.alert import Alert, Judgement, case_id, follow
 from monitor.core.clock import Clock, after
 from monitor.core.event import EARLIEST, HEARTBEAT, UNIT, Event, canonical_bytes, is_cancel
 from monitor.core.feed import Feed
+from monitor.core.forms import form_for
 from monitor.core.journey import Fact, Journey, Name, Stay, effective, plain_fact, retirements, stays
 from monitor.core.pattern import Shape
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
-from monitor.core.verdict import Case, Plan, form_for
+from monitor.core.verdict import Case, Plan
 
 _STALE_AFTER: Final = timedelta(hours=24)
 """How long after a violation a case without a deadline is over (contract, section 5, Old news)."""
@@ -125,6 +126,7 @@ class Engine:
         self.now: Clock = (EARLIEST, 0)
         self.feeds = {name: Feed(name, registry) for name in listened if registry.source(name).silent_after}
         self._forms = [form_for(rule, registry) for rule in rules]
+        self._places = registry.places()
         self._plans: dict[Shape, tuple[Shape, Plan]] = {}
         self._moves: dict[tuple[str | None, str | None], Plan] = {}
         self._charts: dict[str, Chart] = {}
@@ -149,8 +151,8 @@ class Engine:
         if arrived_at is None or arrived_at < self.now[0]:
             raise ValueError("an event must have an `arrived_at` that is not before the engine's clock")
         changes = self._run_until((arrived_at, 0)) if arrived_at > self.now[0] else []
-        feed = self.feeds.get(event.source)
-        if feed is not None:
+        if event.source in self.feeds:
+            feed = self.feeds[event.source]
             feed.heard(arrived_at)
             self._watch(feed)
         if event.type == HEARTBEAT:
@@ -210,6 +212,7 @@ class Engine:
         packed = {key: self.dump(key) for key in self._charts}
         self.rules, self.registry, self.generation = rules, registry, self.generation + 1
         self._forms = [form_for(rule, registry) for rule in rules]
+        self._places = registry.places()
         self._plans, self._moves, self._charts, self._due = {}, {}, {}, []
         self._keeps_updates = any(form.names("update") for form in self._forms)
         self._held, self._watched = {}, set()
@@ -321,8 +324,9 @@ class Engine:
 
     def _follow_fact(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
         """Append a fact to its journey and show it to the rules that it concerns."""
-        journey.append(fact, self.registry)
-        shape = (fact.event.type, fact.from_, fact.to, fact.event.source)
+        journey.append(fact, self._places)
+        event = fact.event
+        shape = (event.type, fact.from_, fact.to, event.source)
         planned = self._plans.get(shape)  # type: ignore[call-overload]
         if planned is None:
             planned = self._plan(Shape(*shape))
@@ -352,7 +356,8 @@ class Engine:
         """Let everything happen that happens before a clock, in order; then stand at it."""
         changes: list[Change] = []
         due = self._due
-        self._settle(changes)
+        if self._touched or self._to_read or (due and due[0] < self.now):
+            self._settle(changes)
         while due and due[0] < clock:
             self.now = due[0][:2]
             self._settle(changes)
@@ -465,7 +470,7 @@ class Engine:
         look_again = None
         if case.alert is not None or (judged is not None and (judged.is_bad or case.form.policy.early)):
             look_again = self._follow_alert(case, judged, changes, held_since)
-        if judged is None or judged.verdict == "open":
+        if judged is None or judged.verdict in ("open", "overdue"):
             turn = case.form.next_turn(case, self.now)
             if turn is not None and (look_again is None or turn < look_again):
                 look_again = turn
@@ -667,9 +672,7 @@ def _id(case: Case) -> str:
 
 
 def _word(judged: Judgement | None) -> str | None:
-    if judged is None:
-        return None
-    return "overdue" if judged.overdue else judged.verdict
+    return None if judged is None else judged.verdict
 
 
 def _within_instant(change: Change) -> tuple[str, str]:
@@ -687,8 +690,8 @@ def _told(case: Case, judged: Judgement) -> CaseVerdict:
         encounter=trigger.encounter,
         trigger=trigger.id,
         trigger_at=trigger.at,
-        verdict=judged.verdict,
-        overdue=judged.overdue,
+        verdict="open" if judged.verdict == "overdue" else judged.verdict,
+        overdue=judged.verdict == "overdue",
         reason=judged.reason,
         due_at=due[0] if due else None,
         decided_at=judged.decided_at,

@@ -7,7 +7,7 @@ order and keeps what the rules make of them; appending to it gives what `effecti
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,22 +113,27 @@ class Journey:
         self.seen: dict[Any, Any] = {}
         """For each form, what it must remember of the past."""
 
-    def append(self, fact: Fact, registry: Registry) -> None:
-        """Take the next fact in order: assign its encounter, its `from` and the place after it."""
+    def append(self, fact: Fact, places: Mapping[str, str]) -> None:
+        """Take the next fact in order: assign its encounter, its `from` and the place after it.
+
+        `places` maps every location to the id of its microsystem, or to itself.
+        """
         event = fact.event
         kind = event.type
-        if fact.encounter is not None:
-            visit = fact.encounter
+        encounter = fact.encounter
+        if encounter is not None:
+            visit = encounter
         elif len(self.open) == 1:
-            visit = fact.encounter = next(iter(self.open))
+            visit = encounter = fact.encounter = next(iter(self.open))
         else:
             visit = "\0" + event.patient
         fact.visit = visit
-        fact.before = fact.after = self.places.get(visit)
-        fact.from_ = registry.place(event.from_) if event.from_ is not None else fact.before
-        fact.to = registry.place(event.to)
+        before = fact.before = fact.after = self.places.get(visit)
+        fact.from_ = before if event.from_ is None else places[event.from_]
+        if event.to is not None:
+            fact.to = places[event.to]
         if kind in OPENS_ENCOUNTER:
-            if fact.encounter is not None:
+            if encounter is not None:
                 self.open[visit] = None
             if fact.to is not None:
                 self.places[visit] = fact.after = fact.to

@@ -207,6 +207,10 @@ class Registry(Model):
             mapped = self._mapped[location] = self._map(location)
         return mapped
 
+    def places(self) -> Places:
+        """All locations by name, each with the microsystem that owns it."""
+        return Places(self)
+
     def is_mapped(self, location: str) -> bool:
         """Whether a location belongs to a microsystem."""
         return self.place(location) in self._by_id
@@ -235,6 +239,18 @@ class Registry(Model):
             if all(globbed(glob, part) for glob, part in _paired(globs, parts)):
                 return microsystem
         return location
+
+
+class Places(dict[str, str]):
+    """Locations, and the id of the microsystem that owns each (or their own name); looked up once."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def __missing__(self, location: str) -> str:
+        found = self[location] = self._registry.place(location) or location
+        return found
 
 
 _STANDARD = Source()
