@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from monitor.core.alert import Alert, Judgement, case_id, follow
+from monitor.core.change import (
+    AlertChange,
+    CaseVerdict,
+    Change,
+    VerdictChange,
+    id_of,
+    told,
+    within_instant,
+    word,
+)
+from monitor.core.chart import CaseKey, Chart, arrival, linked_keys, unique
 from monitor.core.clock import Clock, after
-from monitor.core.event import EARLIEST, HEARTBEAT, UNIT, Event, canonical_bytes, is_cancel
+from monitor.core.event import EARLIEST, HEARTBEAT, MERGE_RANK, Event, canonical_bytes
 from monitor.core.feed import Feed
 from monitor.core.forms import form_for
-from monitor.core.journey import Fact, Journey, Name, Stay, effective, plain_fact, retirements, stays
+from monitor.core.journey import Fact, Journey, Stay, effective, plain_fact, stays
 from monitor.core.pattern import Shape
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
@@ -27,84 +38,6 @@ from monitor.core.verdict import Case, Plan
 
 _STALE_AFTER: Final = timedelta(hours=24)
 """How long after a violation a case without a deadline is over (contract, section 5, Old news)."""
-
-CaseKey = tuple[str, str | None, str, str, str, str]
-
-
-class CaseVerdict(msgspec.Struct, gc=False):
-    """The state of one case at the engine's clock."""
-
-    rule: str
-    patient: str
-    encounter: str | None
-    trigger: str
-    trigger_at: datetime
-    verdict: str
-    overdue: bool
-    reason: str | None
-    due_at: datetime | None
-    decided_at: datetime | None
-    delay_seconds: float | None
-    from_: str | None
-    to: str | None
-    step: str | None
-    evidence: list[str]
-    case: str
-
-
-class VerdictChange(msgspec.Struct, gc=False):
-    """A case came, went or changed its verdict; None is no such case. An overdue case is `overdue` here."""
-
-    at: datetime
-    rule: str
-    before: str | None
-    after: str | None
-    of: Case
-
-    @property
-    def case(self) -> str:
-        """The case's id, which is its alert's."""
-        return _id(self.of)
-
-
-class AlertChange(msgspec.Struct, gc=False):
-    """An alert changed its state, level or reason."""
-
-    alert: str
-    rule: str
-    severity: str
-    state: str
-    level: int
-    reason: str | None
-    at: datetime
-    patient: str
-    encounter: str | None
-    due_at: datetime | None
-    sequence: tuple[int, datetime, int]
-    summary: str
-
-
-Change = VerdictChange | AlertChange
-
-
-class Chart:
-    """All that is known under one patient key, or under several that a merge has ever linked."""
-
-    __slots__ = ("awaited", "events", "guard", "journeys", "known", "linked", "lost", "to_read")
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        """Every event that differs from those before it, in order of arrival."""
-        self.known: dict[Name, Event] = {}
-        self.linked = False
-        """Whether it holds a merge, so that it must be read as a whole."""
-        self.awaited: frozenset[Name] = frozenset()
-        self.guard: datetime | None = None
-        self.journeys: dict[str, Journey] = {}
-        self.to_read = False
-        """Whether what is derived from it is out of date."""
-        self.lost: dict[CaseKey, Case] = {}
-        """Cases that are gone but had an alert: it may fire again under the same id."""
 
 
 class Engine:
@@ -186,14 +119,14 @@ class Engine:
         """
         self._settle([])
         events = _unpacker.decode(packed)
-        for key in {patient, *_linked_keys(events)}:
+        for key in {patient, *linked_keys(events)}:
             chart = self._charts.get(key)
             if chart is not None:
                 events += chart.events
                 self._forget(chart)
         past = Engine(self.rules, self.registry, generation=self.generation)
         past._forms, past._plans, past._moves = self._forms, self._plans, self._moves
-        past._relive(sorted(_unique(events), key=_arrival), self.feeds, self.now[0])
+        past._relive(sorted(_distinct(events), key=arrival), self.feeds, self.now[0])
         self._run_until(past.now)
         self._charts.update(past._charts)
         for at, phase, _, what in past._due:
@@ -207,7 +140,10 @@ class Engine:
         changes: list[Change] = []
         self._settle(changes)
         before = {
-            key: case for chart in self._each_chart() for key, case in _keyed(chart).items() if case.judged
+            key: case
+            for chart in unique(self._charts.values())
+            for key, case in chart.cases().items()
+            if case.judged
         }
         packed = {key: self.dump(key) for key in self._charts}
         self.rules, self.registry, self.generation = rules, registry, self.generation + 1
@@ -225,24 +161,24 @@ class Engine:
 
     def verdicts(self) -> Iterator[CaseVerdict]:
         """Every case of every journey, as it stands at the clock."""
-        for chart in self._each_chart():
-            for journey in chart.journeys.values():
+        for chart in unique(self._charts.values()):
+            for journey in chart.journeys:
                 for case in journey.cases:
                     judged, _ = self._judge(case)
                     if judged is not None:
-                        yield _told(case, judged)
+                        yield told(case, judged)
 
     def alerts(self) -> Iterator[AlertChange]:
         """The present state of every alert that ever fired, as its last change."""
-        for chart in self._each_chart():
-            for case in _keyed(chart).values():
+        for chart in unique(self._charts.values()):
+            for case in chart.cases().values():
                 if case.alert is not None and case.alert.state is not None:
                     yield self._alert_change(case, case.alert)
 
     def stays(self) -> Iterator[Stay]:
         """Every effective stay of every journey."""
-        for chart in self._each_chart():
-            for journey in chart.journeys.values():
+        for chart in unique(self._charts.values()):
+            for journey in chart.journeys:
                 yield from stays(journey.facts, self.registry)
 
     # Taking events in
@@ -253,90 +189,70 @@ class Engine:
             return
         chart = self._charts.get(event.patient)
         if chart is None:
-            chart = self._charts[event.patient] = Chart()
+            chart = self._charts[event.patient] = Chart(event.patient)
         name = (event.source, event.id)
-        standing = chart.known.get(name)
-        if standing is None:
-            chart.known[name] = event
-        elif self._is_copy(chart, event):
+        if name not in chart.known:
+            chart.known.add(name)
+            chart.events.append(event)
+            if chart.is_plain and self._append(chart, event, arrived_at):
+                return
+        elif chart.has_copy_of(event):
             self.counts["duplicates"] += 1
             return
         else:
             self.counts["conflicts"] += 1
-        chart.events.append(event)
-        if event.type == "merge":
-            chart = self._link(chart, event)
+            chart.events.append(event)
         if event.occurred_at > arrived_at:
             self.counts["future"] += 1
-        if not self._append(chart, event, arrived_at, is_new=standing is None) and not chart.to_read:
-            chart.to_read = True
-            self._to_read.append(chart)
+        if event.type == "merge":
+            self._link(chart, event)
+        self._read_later(chart)
 
-    def _is_copy(self, chart: Chart, event: Event) -> bool:
-        content = canonical_bytes(event)
-        return any(
-            content == canonical_bytes(other)
-            for other in chart.events
-            if other.id == event.id and other.source == event.source
-        )
-
-    def _link(self, chart: Chart, merge: Event) -> Chart:
-        """Make one chart of those that a merge, cancelled or not, has to do with."""
-        chart.linked = True
-        for key in _linked_keys([merge]):
-            other = self._charts.get(key)
-            if other is None:
-                self._charts[key] = chart
-            elif other is not chart:
-                for case_key, case in _keyed(other).items():
-                    chart.lost[case_key] = case
-                    case.gone = True
-                chart.events = sorted(chart.events + other.events, key=_arrival)
-                chart.known |= other.known
-                for own, held in self._charts.items():
-                    if held is other:
-                        self._charts[own] = chart
-                other.to_read = True
-                other.journeys = {}
-        return chart
-
-    def _append(self, chart: Chart, event: Event, arrived_at: datetime, *, is_new: bool) -> bool:
-        """Append the event to its journey, if it is the next in order and changes nothing before it."""
-        if (
-            not is_new
-            or chart.to_read
-            or chart.linked
-            or event.occurred_at > arrived_at
-            or event.replaces is not None
-            or is_cancel(event)
-            or (chart.awaited and (event.source, event.id) in chart.awaited)
-            or (chart.guard is not None and event.occurred_at - UNIT[event.precision] < chart.guard)
-        ):
+    def _append(self, chart: Chart, event: Event, arrived_at: datetime) -> bool:
+        """Append the event to its journey, if it is the next in order and can change nothing before it."""
+        if event.occurred_at > arrived_at or event.replaces is not None or event.cancels is not None:
             return False
         fact = plain_fact(event)
-        journey = chart.journeys.get(event.patient)
-        if journey is None:
-            journey = chart.journeys[event.patient] = Journey(event.patient)
-        elif journey.facts and fact.order < journey.facts[-1].order:
+        facts = chart.journey.facts
+        if fact.order[1] >= MERGE_RANK or (facts and fact.order < facts[-1].order):
             return False
-        self._follow_fact(journey, fact, self._touched)
+        if chart.is_wary and chart.concerns(event):
+            return False
+        self._follow_fact(chart.journey, fact, self._touched)
         return True
 
     def _follow_fact(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
         """Append a fact to its journey and show it to the rules that it concerns."""
         journey.append(fact, self._places)
-        event = fact.event
-        shape = (event.type, fact.from_, fact.to, event.source)
+        shape = (fact.event.type, fact.from_, fact.to, fact.event.source)
         planned = self._plans.get(shape)  # type: ignore[call-overload]
         if planned is None:
             planned = self._plan(Shape(*shape))
-        fact.shape = planned[0]
+        fact.shape, plan = planned
         if fact.before != fact.after:
             for _, handle in self._moves_of(fact.before, fact.after):
                 handle(journey, fact, touched)
-        for test, handle in planned[1]:
+        for test, handle in plan:
             if test is None or test(fact):
                 handle(journey, fact, touched)
+
+    def _link(self, chart: Chart, merge: Event) -> None:
+        """Make one chart of those that a merge, cancelled or not, has to do with."""
+        chart.linked = True
+        for key in linked_keys([merge]):
+            other = self._charts.get(key)
+            if other is None:
+                self._charts[key] = chart
+            elif other is not chart:
+                chart.take_over(other)
+                for own, held in self._charts.items():
+                    if held is other:
+                        self._charts[own] = chart
+
+    def _read_later(self, chart: Chart) -> None:
+        if not chart.to_read:
+            chart.to_read, chart.is_plain = True, False
+            self._to_read.append(chart)
 
     def _plan(self, shape: Shape) -> tuple[Shape, Plan]:
         planned = (shape, [entry for form in self._forms for entry in form.plan(shape)])
@@ -356,7 +272,7 @@ class Engine:
         """Let everything happen that happens before a clock, in order; then stand at it."""
         changes: list[Change] = []
         due = self._due
-        if self._touched or self._to_read or (due and due[0] < self.now):
+        if self._touched or self._to_read:
             self._settle(changes)
         while due and due[0] < clock:
             self.now = due[0][:2]
@@ -374,9 +290,8 @@ class Engine:
                     self._touched.append(what)
             elif isinstance(what, Feed):
                 self._turn(what, changes)
-            elif not what.to_read:
-                what.to_read = True
-                self._to_read.append(what)
+            else:
+                self._read_later(what)
         if not self._touched and not self._to_read:
             return
         first = len(changes)
@@ -390,7 +305,7 @@ class Engine:
             if not case.gone:
                 self._tell(case, changes)
         if len(changes) - first > 1:
-            changes[first:] = sorted(changes[first:], key=_within_instant)
+            changes[first:] = sorted(changes[first:], key=within_instant)
 
     def _push(self, clock: Clock, what: Case | Chart | Feed) -> None:
         self._pushed += 1
@@ -400,21 +315,18 @@ class Engine:
 
     def _read(self, chart: Chart, changes: list[Change]) -> None:
         """Derive a chart again from its facts, and tell what differs."""
-        chart.to_read = False
-        if chart.events and self._charts.get(chart.events[0].patient) is not chart:
-            return
-        before = _keyed(chart)
+        patient = chart.events[0].patient
+        if self._charts.get(patient) is not chart:
+            return  # another has taken it over
+        before = chart.cases()
         read = effective(chart.events, self.now[0])
-        chart.awaited, chart.guard = read.awaited, read.guard
         if read.next_at is not None:
             self._push((read.next_at, 0), chart)
-        chart.journeys = {}
-        for patient, facts in read.journeys.items():
-            journey = chart.journeys[patient] = Journey(patient)
-            for fact in facts:
+        chart.begin_again(read, patient)
+        for journey in chart.journeys:
+            for fact in read.journeys.get(journey.patient, ()):
                 self._follow_fact(journey, fact, [])
-        chart.lost = {}
-        now_there = _keyed(chart)
+        now_there = chart.cases()
         for key, case in before.items():
             case.gone = True
             successor = now_there.get(key)
@@ -429,9 +341,8 @@ class Engine:
     def _forget(self, chart: Chart) -> None:
         for key in [key for key, held in self._charts.items() if held is chart]:
             del self._charts[key]
-        for case in _keyed(chart).values():
+        for case in chart.cases().values():
             case.gone = True
-        chart.to_read = True  # so that what is still due for it finds nothing to do
 
     # Telling what a case has come to
 
@@ -460,7 +371,7 @@ class Engine:
         """Judge a case, tell what changed, and see when to look at it again."""
         judged, held_since = self._judge(case)
         if judged is not case.judged:
-            before, after_ = _word(case.judged), _word(judged)
+            before, after_ = word(case.judged), word(judged)
             if before != after_:
                 changes.append(VerdictChange(self.now[0], case.form.rule.id, before, after_, case))
             case.judged = judged
@@ -515,7 +426,7 @@ class Engine:
         rule, due = case.form.rule, case.form.due(case)
         changed_at = alert.changed_at or self.now[0]
         return AlertChange(
-            alert=_id(case),
+            alert=id_of(case),
             rule=rule.id,
             severity=case.form.policy.severity_at(alert.level),
             state=alert.state or "",
@@ -577,23 +488,22 @@ class Engine:
             for clock in feed.turns():
                 self._push(clock, feed)
         for event in events:
-            if _arrival(event) > self.now[0]:
-                self._run_until((_arrival(event), 0))
-            self._take(event, _arrival(event))
+            if arrival(event) > self.now[0]:
+                self._run_until((arrival(event), 0))
+            self._take(event, arrival(event))
         self.advance(max(now, self.now[0]))
 
     # The rest
 
-    def _each_chart(self) -> Iterator[Chart]:
-        yield from {id(chart): chart for chart in self._charts.values()}.values()
-
     def _compare(self, before: dict[CaseKey, Case], changes: list[Change]) -> None:
         """After new rules: tell what differs from what was told under the old ones."""
-        present = {key: case for chart in self._each_chart() for key, case in _keyed(chart).items()}
+        present = {
+            key: case for chart in unique(self._charts.values()) for key, case in chart.cases().items()
+        }
         first = len(changes)
         for key, case in present.items():
             old = before.get(key)
-            words = (_word(old.judged if old else None), _word(case.judged))
+            words = (word(old.judged if old else None), word(case.judged))
             if words[0] != words[1]:
                 changes.append(VerdictChange(self.now[0], case.form.rule.id, *words, case))
             was = old.alert if old and old.alert and old.alert.state else None
@@ -611,7 +521,7 @@ class Engine:
         for key, old in before.items():
             if key in present:
                 continue
-            changes.append(VerdictChange(self.now[0], old.form.rule.id, _word(old.judged), None, old))
+            changes.append(VerdictChange(self.now[0], old.form.rule.id, word(old.judged), None, old))
             if (
                 old.alert
                 and old.alert.state
@@ -620,85 +530,13 @@ class Engine:
                 old.alert.state, old.alert.reason = "resolved", "withdrawn"
                 old.alert.change_at(self.now)
                 changes.append(self._alert_change(old, old.alert))
-        changes[first:] = sorted(changes[first:], key=_within_instant)
+        changes[first:] = sorted(changes[first:], key=within_instant)
 
 
 _packer = msgspec.json.Encoder()
 _unpacker = msgspec.json.Decoder(list[Event])
 
 
-def _linked_keys(events: Iterable[Event]) -> set[str]:
-    """The patient keys that merges among the events have to do with."""
-    return {
-        key
-        for event in events
-        if event.type == "merge"
-        for (retired, _), (survivor, _) in retirements(event)
-        for key in (retired, survivor)
-    }
-
-
-def _arrival(event: Event) -> datetime:
-    return event.arrived_at or event.recorded_at
-
-
-def _unique(events: list[Event]) -> list[Event]:
+def _distinct(events: list[Event]) -> list[Event]:
     """Events without those that occur twice to the letter."""
     return list({(canonical_bytes(event), event.arrived_at): event for event in events}.values())
-
-
-def _keyed(chart: Chart) -> dict[CaseKey, Case]:
-    """The cases of a chart by what identifies them; those that are gone but had an alert are there too."""
-    cases = {_key(case): case for journey in chart.journeys.values() for case in journey.cases}
-    return {**chart.lost, **cases}
-
-
-def _key(case: Case) -> CaseKey:
-    trigger, first = case.trigger, case.first
-    step = case.form.step_name(case)
-    return (
-        case.form.rule.id,
-        step,
-        trigger.order[2],
-        trigger.order[3],
-        *(first.order[2:] if first is not None else ("", "")),
-    )
-
-
-def _id(case: Case) -> str:
-    trigger, first = case.trigger, case.first
-    pair = None if first is None else [[first.source, first.id], [trigger.source, trigger.id]]
-    return case_id(case.form.rule.id, case.form.step_name(case), trigger.source, trigger.id, pair)
-
-
-def _word(judged: Judgement | None) -> str | None:
-    return None if judged is None else judged.verdict
-
-
-def _within_instant(change: Change) -> tuple[str, str]:
-    """Order among changes of one instant: by rule and case; of a rule the verdicts, which nobody receives one by one, first."""
-    return (change.rule, change.alert if isinstance(change, AlertChange) else "")
-
-
-def _told(case: Case, judged: Judgement) -> CaseVerdict:
-    trigger, hit, due = case.trigger, case.hit, case.form.due(case)
-    evidence = [fact.id for fact in (hit, case.veto, case.superseded) if fact is not None]
-    late = judged.verdict == "late" and hit is not None and due is not None
-    return CaseVerdict(
-        rule=case.form.rule.id,
-        patient=trigger.patient,
-        encounter=trigger.encounter,
-        trigger=trigger.id,
-        trigger_at=trigger.at,
-        verdict="open" if judged.verdict == "overdue" else judged.verdict,
-        overdue=judged.verdict == "overdue",
-        reason=judged.reason,
-        due_at=due[0] if due else None,
-        decided_at=judged.decided_at,
-        delay_seconds=(hit.at - due[0]).total_seconds() if late and hit and due else None,
-        from_=trigger.from_,
-        to=trigger.to if trigger.to is not None or hit is None else hit.to,
-        step=case.form.step_name(case),
-        evidence=evidence,
-        case=_id(case),
-    )

@@ -52,6 +52,8 @@ _ORDER = [
 _RANK: Final = {name: rank for rank, name in enumerate(_ORDER)}
 _MILESTONE_RANK: Final = _RANK.pop("MILESTONE")
 _CANCEL_RANK: Final = _RANK.pop("CANCEL")
+MERGE_RANK: Final = _RANK["merge"]
+"""Facts of this rank and above, merges and cancels, change what came before them."""
 
 CORE_TYPES: Final = frozenset(_RANK)
 """The types whose meaning the contract fixes (section 2); any other word is a milestone."""
@@ -131,9 +133,10 @@ def is_cancel(event: Event) -> bool:
 
 def rank(event_type: str) -> int:
     """Place of a type among events of one instant (contract, section 2, Order)."""
-    if event_type.startswith(CANCEL_PREFIX):
-        return _CANCEL_RANK
-    return _RANK.get(event_type, _MILESTONE_RANK)
+    found = _RANK.get(event_type)
+    if found is not None:
+        return found
+    return _CANCEL_RANK if event_type.startswith(CANCEL_PREFIX) else _MILESTONE_RANK
 
 
 def same_instant(one: Event, other: Event) -> bool:

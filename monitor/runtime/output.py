@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from monitor.core.engine import AlertChange, CaseVerdict
+from monitor.core.change import AlertChange, CaseVerdict
 from monitor.core.event import moment_text
 from monitor.core.journey import Stay
 from monitor.core.rule import CaseRule, StepsRule

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from strategies import GRID, START, Scenario, in_arrival_order, registries, rule_lists, scenarios
 
-from monitor.core.engine import AlertChange, Change, Engine
+from monitor.core.change import AlertChange, Change
+from monitor.core.engine import Engine
 from monitor.core.event import Event
 from monitor.formats.canonical import encode
 

@@ -1,0 +1,104 @@
+"""Charts: all that is known under one patient key, or under several that a merge has ever linked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from monitor.core.event import UNIT, Event, canonical_bytes
+from monitor.core.journey import Effective, Journey, Name, retirements
+from monitor.core.verdict import Case
+
+CaseKey = tuple[str, str | None, str, str, str, str]
+"""What makes a case the same case when its journey is read again."""
+
+
+class Chart:
+    """The events of one chart, and what has been derived from them."""
+
+    __slots__ = ("awaited", "events", "guard", "is_plain", "is_wary", "journey", "journeys", "known", "linked", "lost", "to_read")  # fmt: skip
+
+    def __init__(self, patient: str) -> None:
+        self.events: list[Event] = []
+        """Every event that differs from those before it, in order of arrival."""
+        self.known: set[Name] = set()
+        self.journey = Journey(patient)
+        """The patient's journey; meaningless once a merge links several."""
+        self.journeys = [self.journey]
+        self.lost: dict[CaseKey, Case] = {}
+        """Cases that are gone but had an alert: it may fire again under the same id."""
+        self.linked = False
+        """Whether it holds a merge, so that it must always be read as a whole."""
+        self.to_read = False
+        """Whether what is derived from it is out of date."""
+        self.is_plain = True
+        """Whether a next event can just be appended to its journey."""
+        self.is_wary = False
+        """Whether it has cancels or corrections that a coming event might concern."""
+        self.awaited: frozenset[Name] = frozenset()
+        self.guard: datetime | None = None
+
+    def has_copy_of(self, event: Event) -> bool:
+        """Whether an event with the same content is here already."""
+        content = canonical_bytes(event)
+        return any(
+            content == canonical_bytes(other)
+            for other in self.events
+            if other.id == event.id and other.source == event.source
+        )
+
+    def concerns(self, event: Event) -> bool:
+        """Whether a cancel or correction that is here may mean this event."""
+        return (event.source, event.id) in self.awaited or (
+            self.guard is not None and event.occurred_at - UNIT[event.precision] < self.guard
+        )
+
+    def take_over(self, other: Chart) -> None:
+        """Hold all that another chart held: a merge has linked the two."""
+        for key, case in other.cases().items():
+            case.gone = True
+            self.lost[key] = case
+        self.events = sorted(self.events + other.events, key=arrival)
+        self.known |= other.known
+        other.journeys = []
+
+    def begin_again(self, read: Effective, patient: str) -> None:
+        """Forget what was derived, for what counts now."""
+        self.awaited, self.guard = read.awaited, read.guard
+        self.is_wary = bool(read.awaited) or read.guard is not None
+        self.journeys = [Journey(each) for each in read.journeys] or [Journey(patient)]
+        self.journey = self.journeys[0]
+        self.lost = {}
+        self.to_read = False
+        self.is_plain = not self.linked
+
+    def cases(self) -> dict[CaseKey, Case]:
+        """The cases by what identifies them; those that are gone but had an alert are there too."""
+        return {**self.lost, **{key_of(case): case for journey in self.journeys for case in journey.cases}}
+
+
+def key_of(case: Case) -> CaseKey:
+    trigger, first = case.trigger, case.first
+    pair = ("", "") if first is None else (first.source, first.id)
+    return (case.form.rule.id, case.form.step_name(case), trigger.source, trigger.id, *pair)
+
+
+def arrival(event: Event) -> datetime:
+    """When an event arrived; one that does not say arrived when it was recorded."""
+    return event.arrived_at or event.recorded_at
+
+
+def linked_keys(events: Iterable[Event]) -> set[str]:
+    """The patient keys that merges among the events have to do with."""
+    return {
+        key
+        for event in events
+        if event.type == "merge"
+        for (retired, _), (survivor, _) in retirements(event)
+        for key in (retired, survivor)
+    }
+
+
+def unique(charts: Iterable[Chart]) -> Iterator[Chart]:
+    """Each chart once, however many patient keys lead to it."""
+    yield from {id(chart): chart for chart in charts}.values()
