@@ -34,7 +34,8 @@ from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_github, as_json, as_text
 from monitor.rulefile.schema import registry_schema, schema
 from monitor.runtime import output
-from monitor.runtime.replay import Input, Outcome, arrange, replay, stays
+from monitor.runtime.population import evaluate
+from monitor.runtime.replay import Input, Outcome, arrange, replay, stays, when
 
 FINE: Final = 0
 PROBLEMS: Final = 1
@@ -320,9 +321,14 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
         taken = _arranged(args, was)
         with _progress(len(taken.events), streams) as progress:
             outcome = replay(cases, registry, taken, jobs=args.jobs, progress=progress)
+        populations = evaluate(rules, registry, taken, outcome)
         if alerts is not None:
-            alerts.writelines(map(output.alert_line, outcome.alerts))
+            alerts.writelines(
+                map(output.alert_line, sorted([*outcome.alerts, *populations.alerts], key=when))
+            )
         _show(args, cases, outcome, streams)
+        if args.format == "text":
+            streams.stdout.write(output.populations_text(populations))
     return _noticed(was, taken, registry, outcome.counts, streams)
 
 

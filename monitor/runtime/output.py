@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,13 +11,13 @@ import msgspec
 from monitor.core.change import AlertChange, CaseVerdict
 from monitor.core.event import moment_text
 from monitor.core.journey import Stay
-from monitor.core.rule import CaseRule, StepsRule
+from monitor.core.population import DECIDED, Span
+from monitor.core.rule import CaseRule, CountRule, NeverRule, StepsRule
 from monitor.formats.reject import Reject
+from monitor.runtime.population import Populations
 
 _encode: Final = msgspec.json.Encoder().encode
 
-DECIDED: Final = ("met", "late", "missed", "violated")
-"""The verdicts that a percentage is taken of."""
 COLUMNS: Final = (
     "rule",
     "decided",
@@ -104,7 +104,7 @@ def alert_line(change: AlertChange) -> str:
             "level": change.level,
             "reason": change.reason,
             "at": _moment(change.at),
-            "patient": change.patient,
+            "patient": change.patient or None,
             "encounter": change.encounter,
             "due_at": _moment(change.due_at),
             "sequence": [generation, _moment(at), number],
@@ -115,6 +115,11 @@ def alert_line(change: AlertChange) -> str:
 
 def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else moment_text(moment)
+
+
+def _minute(moment: datetime) -> str:
+    """A moment for people, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 class Row(NamedTuple):
@@ -128,12 +133,16 @@ class Row(NamedTuple):
         return self.rule if self.step is None else f"{self.rule}/{self.step}"
 
 
-def rule_table(rules: Iterable[CaseRule], cases: Iterable[CaseVerdict]) -> str:
+def rule_table(rules: Sequence[CaseRule], cases: Iterable[CaseVerdict]) -> str:
     """How often each rule was met, with the number of cases that each percentage is taken of."""
     by_row: dict[Row, list[CaseVerdict]] = {row: [] for rule in rules for row in _rows(rule)}
     for case in cases:
         by_row[Row(case.rule, case.step)].append(case)
-    lines = [(row.title, *_figures(of_row)) for row, of_row in by_row.items()]
+    only_violated = {rule.id for rule in rules if isinstance(rule, NeverRule | CountRule)}
+    lines = [
+        (row.title, *_figures(of_row, has_share=row.rule not in only_violated))
+        for row, of_row in by_row.items()
+    ]
     return _aligned([COLUMNS, *lines], texts=1) + _LEGEND + "\n"
 
 
@@ -143,7 +152,9 @@ def _rows(rule: CaseRule) -> list[Row]:
     return [Row(rule.id, None)]
 
 
-def _figures(cases: list[CaseVerdict]) -> Sequence[str]:
+def _figures(cases: list[CaseVerdict], *, has_share: bool) -> Sequence[str]:
+    """`has_share` is false for never and count, which open a case only where they are violated."""
+
     def count(verdict: str) -> int:
         return sum(case.verdict == verdict for case in cases)
 
@@ -151,7 +162,7 @@ def _figures(cases: list[CaseVerdict]) -> Sequence[str]:
     delays = sorted(case.delay_seconds for case in cases if case.delay_seconds is not None)
     counts = [count(verdict) for verdict in ("late", "missed", "violated", "void", "unknown", "open")]
     overdue = sum(case.overdue for case in cases)
-    share = f"{100 * count('met') / decided:.1f}" if decided else "-"
+    share = f"{100 * count('met') / decided:.1f}" if decided and has_share else "-"
     return (
         f"{decided:,}",
         f"{count('met'):,}",
@@ -183,6 +194,32 @@ def duration_text(seconds: float) -> str:
     return "".join(parts[:2])
 
 
+def populations_text(populations: Populations) -> str:
+    """How the rules about many journeys stand, a paragraph each; every share with what it is taken of."""
+    text = ""
+    for rule, found in populations.reliability:
+        recent = ", ".join(f"{name} {found.recent[name]:,}" for name in DECIDED)
+        others = ", ".join(f"{name} {found.counts[name]:,}" for name in ("void", "unknown", "open"))
+        share = "too few to say" if found.share is None else f"{100 * found.share:.1f} % met"
+        text += (
+            f"\n{rule.id}: {share} of {found.recent.total():,} decided in the last "
+            f"{duration_text(rule.reliability.over.total_seconds())} ({recent}); target "
+            f"{100 * rule.reliability.target:g} %; in all {others}; {_spans_text('below the target', found.short)}\n"
+        )
+    for silent, spans in populations.silence:
+        text += f"\n{silent.id}: {_spans_text('silent', spans)}\n"
+    return text
+
+
+def _spans_text(what: str, spans: Sequence[Span]) -> str:
+    if not spans:
+        return f"never {what}"
+    since, end = spans[-1]
+    times = "once" if len(spans) == 1 else f"{len(spans):,} times"
+    last = f"since {_minute(since)}" if end is None else f"last from {_minute(since)} to {_minute(end)}"
+    return f"{what} {times}, {last}"
+
+
 def worst_tables(rules: Iterable[CaseRule], cases: Sequence[CaseVerdict], count: int) -> str:
     """The late cases with the longest delays, and the missing ones: the gravest rules first, then the oldest."""
     gravity = {rule.id: _GRAVITY[rule.severity] for rule in rules}
@@ -212,8 +249,8 @@ def _cases_table(title: str, cases: Sequence[CaseVerdict], last: Callable[[CaseV
             case.rule,
             case.patient,
             case.trigger,
-            _moment(case.trigger_at) or "",
-            _moment(case.due_at) or "-",
+            _minute(case.trigger_at),
+            "-" if case.due_at is None else _minute(case.due_at),
             last(case),
         )
         for case in cases

@@ -240,10 +240,11 @@ def _ordered(outcomes: Sequence[Outcome]) -> Outcome:
             (each for part in outcomes for each in part.verdicts),
             key=attrgetter("trigger_at", "rule", "case"),
         ),
-        sorted((each for part in outcomes for each in part.alerts), key=_when),
+        sorted((each for part in outcomes for each in part.alerts), key=when),
         counts,
     )
 
 
-def _when(change: AlertChange) -> tuple[datetime, str, str, int]:
+def when(change: AlertChange) -> tuple[datetime, str, str, int]:
+    """The order of alert changes: by instant, rule and case."""
     return change.at, change.rule, change.alert, change.sequence[2]

@@ -76,12 +76,12 @@ def test_the_worst_are_listed_on_demand(handoff, inputs):
     found = handoff("replay", "--rules", "rules.yaml", "events.jsonl", "--worst", "5")
     assert found.out == TABLE + (
         "\n"
-        "latest  patient  trigger  trigger at                   due at\n"
-        "arrive  q        5        2024-01-01T02:00:00.000000Z  2024-01-01T02:30:00.000000Z  2h5m\n"
+        "latest  patient  trigger  trigger at         due at\n"
+        "arrive  q        5        2024-01-01 02:00Z  2024-01-01 02:30Z  2h5m\n"
         "\n"
-        "missing  patient  trigger  trigger at                   due at\n"
-        "arrive   r        7        2024-01-01T03:00:00.000000Z  2024-01-01T03:30:00.000000Z  missed\n"
-        "arrive   s        8        2024-01-01T20:00:00.000000Z  2024-01-01T20:30:00.000000Z  overdue\n"
+        "missing  patient  trigger  trigger at         due at\n"
+        "arrive   r        7        2024-01-01 03:00Z  2024-01-01 03:30Z  missed\n"
+        "arrive   s        8        2024-01-01 20:00Z  2024-01-01 20:30Z  overdue\n"
     )
 
 
