@@ -16,12 +16,16 @@ def hour(hours):
 
 
 def rule(**form):
-    return RuleFile.model_validate({"rules": [{"id": "r", "summary": "s", "severity": "info", **form}]}).rules[0]
+    return RuleFile.model_validate(
+        {"rules": [{"id": "r", "summary": "s", "severity": "info", **form}]}
+    ).rules[0]
 
 
 def case(verdict, decided, of="triage"):
     at = None if decided is None else hour(decided)
-    return CaseVerdict(of, "p", None, "e", DAY, verdict, False, None, None, at, None, None, None, None, [], "c")
+    return CaseVerdict(
+        of, "p", None, "e", DAY, verdict, False, None, None, at, None, None, None, None, [], "c"
+    )
 
 
 def goal(**more):
@@ -64,7 +68,9 @@ def test_cases_of_other_rules_and_void_ones_do_not_count():
 
 def event(hours, *, source="adt", to=None):
     at = hour(hours)
-    return Event(id=str(hours), type="transfer", patient="p", source=source, to=to, occurred_at=at, arrived_at=at)
+    return Event(
+        id=str(hours), type="transfer", patient="p", source=source, to=to, occurred_at=at, arrived_at=at
+    )
 
 
 def test_a_source_is_silent_from_so_long_after_its_last_event_until_its_next():
@@ -82,14 +88,18 @@ def test_exactly_so_long_is_not_silence_and_silence_may_last_to_the_end():
 
 
 def test_a_place_is_silent_while_no_event_goes_into_it():
-    registry = Registry.model_validate({"microsystems": [{"id": "icu", "kind": "icu", "locations": ["ICU*"]}]})
+    registry = Registry.model_validate(
+        {"microsystems": [{"id": "icu", "kind": "icu", "locations": ["ICU*"]}]}
+    )
     events = [event(8), event(9, to="ICU^1"), event(10, to="ward"), event(11, to="ICU^2")]
     limit = rule(silence={"to": "kind:icu", "for": "90m"})
     assert silence(limit, events, registry, hour(11)) == [(hour(10.5), hour(11))]
 
 
 def test_silence_counts_only_within_the_hours_and_days_of_at():
-    limit = rule(silence={"source": "adt", "for": "1h", "at": {"hours": "08:00-17:00", "days": ["mon", "tue"]}})
+    limit = rule(
+        silence={"source": "adt", "for": "1h", "at": {"hours": "08:00-17:00", "days": ["mon", "tue"]}}
+    )
     found = silence(limit, [event(6)], Registry(), hour(24 + 24 + 12))
     assert found == [(hour(8), hour(17)), (hour(24 + 8), hour(24 + 17))]
 
