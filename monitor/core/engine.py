@@ -27,7 +27,7 @@ from monitor.core.change import (
 )
 from monitor.core.chart import CaseKey, Chart, arrival, linked_keys, unique
 from monitor.core.clock import Clock, after
-from monitor.core.event import EARLIEST, HEARTBEAT, MERGE_RANK, Event, canonical_bytes
+from monitor.core.event import EARLIEST, HEARTBEAT, MERGE_RANK, STATEFUL, Event, canonical_bytes, rank
 from monitor.core.feed import Feed
 from monitor.core.forms import form_for
 from monitor.core.journey import Fact, Journey, Stay, effective, plain_fact, stays
@@ -62,6 +62,7 @@ class Engine:
         self._places = registry.places()
         self._plans: dict[Shape, tuple[Shape, Plan]] = {}
         self._moves: dict[tuple[str | None, str | None], Plan] = {}
+        self._idle: dict[tuple[str, str | None, str], bool] = {}
         self._charts: dict[str, Chart] = {}
         self._due: list[tuple[datetime, int, int, Case | Chart | Feed]] = []
         self._pushed = 0
@@ -80,11 +81,11 @@ class Engine:
         Returns what changed before that instant. What follows from the event is told by the next verb whose time is
         later (or by `advance` to the same instant), for all that arrives at one instant counts as one.
         """
-        arrived_at = event.arrived_at
-        if arrived_at is None or arrived_at < self.now[0]:
+        arrived_at, now = event.arrived_at, self.now[0]
+        if arrived_at is None or arrived_at < now:
             raise ValueError("an event must have an `arrived_at` that is not before the engine's clock")
-        changes = self._run_until((arrived_at, 0)) if arrived_at > self.now[0] else []
-        if event.source in self.feeds:
+        changes = self._run_until((arrived_at, 0)) if arrived_at > now else []
+        if self.feeds and event.source in self.feeds:
             feed = self.feeds[event.source]
             feed.heard(arrived_at)
             self._watch(feed)
@@ -125,7 +126,7 @@ class Engine:
                 events += chart.events
                 self._forget(chart)
         past = Engine(self.rules, self.registry, generation=self.generation)
-        past._forms, past._plans, past._moves = self._forms, self._plans, self._moves
+        past._forms, past._plans, past._moves, past._idle = self._forms, self._plans, self._moves, self._idle
         past._relive(sorted(_distinct(events), key=arrival), self.feeds, self.now[0])
         self._run_until(past.now)
         self._charts.update(past._charts)
@@ -149,7 +150,7 @@ class Engine:
         self.rules, self.registry, self.generation = rules, registry, self.generation + 1
         self._forms = [form_for(rule, registry) for rule in rules]
         self._places = registry.places()
-        self._plans, self._moves, self._charts, self._due = {}, {}, {}, []
+        self._idle, self._plans, self._moves, self._charts, self._due = {}, {}, {}, {}, []
         self._keeps_updates = any(form.names("update") for form in self._forms)
         self._held, self._watched = {}, set()
         for feed in self.feeds.values():
@@ -194,6 +195,10 @@ class Engine:
         if name not in chart.known:
             chart.known.add(name)
             chart.events.append(event)
+            if event.occurred_at > arrived_at:
+                self.counts["future"] += 1
+            if not chart.is_wary and self._is_idle(event):
+                return
             if chart.is_plain and self._append(chart, event, arrived_at):
                 return
         elif chart.has_copy_of(event):
@@ -202,11 +207,23 @@ class Engine:
         else:
             self.counts["conflicts"] += 1
             chart.events.append(event)
-        if event.occurred_at > arrived_at:
-            self.counts["future"] += 1
         if event.type == "merge":
             self._link(chart, event)
         self._read_later(chart)
+
+    def _is_idle(self, event: Event) -> bool:
+        """Whether an event can move nobody, undo nothing and concern no rule: it is known, and nothing follows."""
+        if event.replaces is not None or event.cancels is not None:
+            return False
+        like = (event.type, event.to, event.source)
+        idle = self._idle.get(like)
+        if idle is None:
+            idle = self._idle[like] = (
+                event.type not in STATEFUL
+                and rank(event.type) < MERGE_RANK
+                and not any(form.may_concern(event) for form in self._forms)
+            )
+        return idle
 
     def _append(self, chart: Chart, event: Event, arrived_at: datetime) -> bool:
         """Append the event to its journey, if it is the next in order and can change nothing before it."""
@@ -369,20 +386,23 @@ class Engine:
 
     def _tell(self, case: Case, changes: list[Change]) -> None:
         """Judge a case, tell what changed, and see when to look at it again."""
-        judged, held_since = self._judge(case)
-        if judged is not case.judged:
-            before, after_ = word(case.judged), word(judged)
+        form, told_before = case.form, case.judged
+        judged, held_since = (
+            self._judge(case) if self.feeds or case.gone else (form.judge(case, self.now), None)
+        )
+        if judged is not told_before:
+            before, after_ = word(told_before), word(judged)
             if before != after_:
-                changes.append(VerdictChange(self.now[0], case.form.rule.id, before, after_, case))
+                changes.append(VerdictChange(self.now[0], form.rule.id, before, after_, case))
             case.judged = judged
         if held_since is not None:
             for source in self._sources(case):
                 self._held.setdefault(source, []).append(case)
         look_again = None
-        if case.alert is not None or (judged is not None and (judged.is_bad or case.form.policy.early)):
+        if case.alert is not None or (judged is not None and (judged.is_bad or form.policy.early)):
             look_again = self._follow_alert(case, judged, changes, held_since)
         if judged is None or judged.verdict in ("open", "overdue"):
-            turn = case.form.next_turn(case, self.now)
+            turn = form.next_turn(case, self.now)
             if turn is not None and (look_again is None or turn < look_again):
                 look_again = turn
         if look_again is not None and not case.gone:

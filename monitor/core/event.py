@@ -25,6 +25,8 @@ UNIT: Final[dict[str, timedelta]] = {
 # Far enough from the ends of `datetime` that adding any duration a rule may have (at most 100 years) is safe.
 EARLIEST: Final = datetime(1000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+_FIRST_YEAR: Final = 1000
+_LAST_YEAR: Final = 8999
 
 HEARTBEAT: Final = "heartbeat"
 """An event of this type only proves that its source lives; it belongs to no journey."""
@@ -58,6 +60,10 @@ MERGE_RANK: Final = _RANK["merge"]
 CORE_TYPES: Final = frozenset(_RANK)
 """The types whose meaning the contract fixes (section 2); any other word is a milestone."""
 CANCEL_PREFIX: Final = "cancel_"
+STATEFUL: Final = frozenset(
+    {"register", "admit", "transfer", "arrive", "return", "leave", "discharge", "merge"}
+)
+"""Types that change what follows them in a journey, whether a rule asks for them or not."""
 OPENS_ENCOUNTER: Final = frozenset({"register", "admit", "transfer", "arrive", "return"})
 """Types that open an encounter and, with a `to`, put the patient in a place (section 2, Encounter and place)."""
 
@@ -108,11 +114,14 @@ class Event(msgspec.Struct, kw_only=True, gc=False, rename={"from_": "from"}):
             self.recorded_at = self._normalised("recorded_at", self.recorded_at)
         if self.arrived_at is not None and self.arrived_at.tzinfo is not UTC:
             self.arrived_at = self._normalised("arrived_at", self.arrived_at)
-        if not (EARLIEST <= self.occurred_at < LATEST and EARLIEST <= self.recorded_at < LATEST):
+        if not (
+            _FIRST_YEAR <= self.occurred_at.year <= _LAST_YEAR
+            and _FIRST_YEAR <= self.recorded_at.year <= _LAST_YEAR
+        ):
             raise ValueError("occurred_at and recorded_at must lie in the years 1000 to 8999")
-        if self.arrived_at is not None and not EARLIEST <= self.arrived_at < LATEST:
+        if self.arrived_at is not None and not _FIRST_YEAR <= self.arrived_at.year <= _LAST_YEAR:
             raise ValueError("arrived_at must lie in the years 1000 to 8999")
-        if None in self.attributes.values():
+        if self.attributes and None in self.attributes.values():
             self.attributes = {name: v for name, v in self.attributes.items() if v is not None}
 
     def _normalised(self, field: str, moment: datetime) -> datetime:

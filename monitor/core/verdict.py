@@ -16,8 +16,9 @@ import msgspec
 from monitor.core.alert import Alert, Judgement, Policy
 from monitor.core.calendar import calendar_deadline
 from monitor.core.clock import Clock
+from monitor.core.event import Event
 from monitor.core.journey import Fact, Journey
-from monitor.core.pattern import Shape, Test, at_test, both, may_match, pairing, specialise
+from monitor.core.pattern import Shape, Test, at_test, both, may_concern, may_match, pairing, specialise
 from monitor.core.place import CalendarDays, Registry
 from monitor.core.rule import CaseRule, PairPattern, PairPatterns, Pattern, Step
 from monitor.core.text import CalendarDuration
@@ -101,6 +102,10 @@ class Form:
     def names(self, event_type: str) -> bool:
         """Whether events of a type can match one of the rule's patterns."""
         return any(may_match(pattern, event_type) for pattern in patterns_of(self.rule))
+
+    def may_concern(self, event: Event) -> bool:
+        """Whether an event like this one, in type, `to` and source, can match one of the rule's patterns."""
+        return any(may_concern(pattern, event, self.registry) for pattern in patterns_of(self.rule))
 
     def step_name(self, case: Case) -> str | None:
         return None
