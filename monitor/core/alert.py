@@ -201,7 +201,6 @@ def case_id(rule: str, step: str | None, source: str, event: str, pair: list[lis
     name: list[object] = [rule, step, source, event]
     if pair is not None:
         name.append(pair)
-    digest = sha1(_NAMESPACE + msgspec.json.encode(name), usedforsecurity=False).digest()
-    bits = int.from_bytes(digest[:16]) & ~(0xF000 << 64) & ~(0xC000 << 48) | (5 << 76) | (0x8000 << 48)
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    digest = sha1(_NAMESPACE + msgspec.json.encode(name), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

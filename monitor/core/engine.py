@@ -50,12 +50,17 @@ class Engine:
         *,
         generation: int = 0,
         listened: Collection[str] = (),
+        tells_verdicts: bool = True,
     ) -> None:
-        """`listened`: the sources whose silence counts, if they declare `silent_after`."""
+        """`listened`: the sources whose silence counts, if they declare `silent_after`.
+
+        Without `tells_verdicts` only changes of alerts are returned; `verdicts` are there all the same.
+        """
         self.rules = rules
         self.registry = registry
         self.generation = generation
         self.counts: Counter[str] = Counter()
+        self._tells_verdicts = tells_verdicts
         self.now: Clock = (EARLIEST, 0)
         self.feeds = {name: Feed(name, registry) for name in listened if registry.source(name).silent_after}
         self._forms = [form_for(rule, registry) for rule in rules]
@@ -229,7 +234,7 @@ class Engine:
         """Append the event to its journey, if it is the next in order and can change nothing before it."""
         if event.occurred_at > arrived_at or event.replaces is not None or event.cancels is not None:
             return False
-        fact = plain_fact(event)
+        fact = plain_fact(event, arrived_at)
         facts = chart.journey.facts
         if fact.order[1] >= MERGE_RANK or (facts and fact.order < facts[-1].order):
             return False
@@ -391,9 +396,9 @@ class Engine:
             self._judge(case) if self.feeds or case.gone else (form.judge(case, self.now), None)
         )
         if judged is not told_before:
-            before, after_ = word(told_before), word(judged)
-            if before != after_:
-                changes.append(VerdictChange(self.now[0], form.rule.id, before, after_, case))
+            if self._tells_verdicts and word(told_before) != word(judged):
+                change = VerdictChange(self.now[0], form.rule.id, word(told_before), word(judged), case)
+                changes.append(change)
             case.judged = judged
         if held_since is not None:
             for source in self._sources(case):
@@ -524,7 +529,7 @@ class Engine:
         for key, case in present.items():
             old = before.get(key)
             words = (word(old.judged if old else None), word(case.judged))
-            if words[0] != words[1]:
+            if words[0] != words[1] and self._tells_verdicts:
                 changes.append(VerdictChange(self.now[0], case.form.rule.id, *words, case))
             was = old.alert if old and old.alert and old.alert.state else None
             alert = case.alert if case.alert and case.alert.state else None
@@ -541,7 +546,8 @@ class Engine:
         for key, old in before.items():
             if key in present:
                 continue
-            changes.append(VerdictChange(self.now[0], old.form.rule.id, word(old.judged), None, old))
+            if self._tells_verdicts:
+                changes.append(VerdictChange(self.now[0], old.form.rule.id, word(old.judged), None, old))
             if (
                 old.alert
                 and old.alert.state

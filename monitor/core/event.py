@@ -106,21 +106,21 @@ class Event(msgspec.Struct, kw_only=True, gc=False, rename={"from_": "from"}):
     def __post_init__(self) -> None:
         if not (self.id and self.type and self.patient):
             raise ValueError("id, type and patient must not be empty")
-        if self.occurred_at.tzinfo is not UTC:
-            self.occurred_at = self._normalised("occurred_at", self.occurred_at)
-        if self.recorded_at is None:
-            self.recorded_at = self.occurred_at  # type: ignore[unreachable]  # absent on the wire
-        elif self.recorded_at.tzinfo is not UTC:
-            self.recorded_at = self._normalised("recorded_at", self.recorded_at)
-        if self.arrived_at is not None and self.arrived_at.tzinfo is not UTC:
-            self.arrived_at = self._normalised("arrived_at", self.arrived_at)
+        occurred_at, recorded_at = self.occurred_at, self.recorded_at
+        if occurred_at.tzinfo is not UTC:
+            occurred_at = self.occurred_at = self._normalised("occurred_at", occurred_at)
+        if recorded_at is None:
+            recorded_at = self.recorded_at = occurred_at  # type: ignore[unreachable]  # absent on the wire
+        elif recorded_at.tzinfo is not UTC:
+            recorded_at = self.recorded_at = self._normalised("recorded_at", recorded_at)
         if not (
-            _FIRST_YEAR <= self.occurred_at.year <= _LAST_YEAR
-            and _FIRST_YEAR <= self.recorded_at.year <= _LAST_YEAR
+            _FIRST_YEAR <= occurred_at.year <= _LAST_YEAR and _FIRST_YEAR <= recorded_at.year <= _LAST_YEAR
         ):
             raise ValueError("occurred_at and recorded_at must lie in the years 1000 to 8999")
-        if self.arrived_at is not None and not _FIRST_YEAR <= self.arrived_at.year <= _LAST_YEAR:
-            raise ValueError("arrived_at must lie in the years 1000 to 8999")
+        if self.arrived_at is not None:
+            self.arrived_at = self._normalised("arrived_at", self.arrived_at)
+            if not _FIRST_YEAR <= self.arrived_at.year <= _LAST_YEAR:
+                raise ValueError("arrived_at must lie in the years 1000 to 8999")
         if self.attributes and None in self.attributes.values():
             self.attributes = {name: v for name, v in self.attributes.items() if v is not None}
 

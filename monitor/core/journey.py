@@ -82,17 +82,13 @@ class Stay(NamedTuple):
     to: str | None
 
 
-def plain_fact(event: Event) -> Fact:
+def plain_fact(event: Event, arrived_at: datetime) -> Fact:
     """The fact of an event that nothing corrects, cancels or moves."""
-    at = event.occurred_at.astimezone(UTC)
-    return Fact(
-        (at, rank(event.type), event.source, event.id),
-        at,
-        event,
-        event.arrived_at or at,
-        event.patient,
-        event.encounter,
-    )
+    at = event.occurred_at
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    order = (at, rank(event.type), event.source, event.id)
+    return Fact(order, at, event, arrived_at, event.patient, event.encounter)
 
 
 class Journey:

@@ -18,9 +18,8 @@ _encoder = msgspec.json.Encoder(order="sorted")
 _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 
 
-def decode(line: bytes | str) -> Event:
-    """The event in one line of JSON. Raises one of `ERRORS`, saying what is wrong."""
-    return _decoder.decode(line)
+decode = _decoder.decode
+"""The event in one line of JSON (bytes or text); raises one of `ERRORS`, which say what is wrong."""
 
 
 def read(line: bytes | str) -> list[Event] | Reject:
