@@ -43,8 +43,7 @@ class Dwell(Form):
         touched.append(case)
 
     def left(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
-        if fact.event.type == "return":
-            self.resumed(journey, fact, touched)
+        self.resumed(journey, fact, touched)
         for case in self.of_visit(journey, fact):
             case.hit = fact
             journey.live[self].remove(case)
@@ -97,7 +96,7 @@ class Dwell(Form):
         if hit is not None and early:
             return Judgement("violated", "left_early", hit.at)
         if case.away_at is not None:
-            return OPEN if hit is None else Judgement("met", None, hit.at)
+            return OPEN
         return judge_response(case, now)
 
 
