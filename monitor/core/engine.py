@@ -422,8 +422,6 @@ class Engine:
         if alert is None:
             if stale:
                 self.counts["stale"] += 1
-            if not may_fire and not stale:
-                return None
             alert = case.alert = Alert()
         before = (alert.state, alert.level, alert.reason)
         grace = form.policy.grace
