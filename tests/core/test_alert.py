@@ -210,6 +210,11 @@ def test_grace_does_not_delay_the_warning():
     assert alerts(early, at(0, "ask"), now=60) == ["20 firing -1", "35 firing 0"]
 
 
+def test_a_warning_goes_on_through_grace():
+    early = expect(escalate=[{"after": "-10m"}], grace="20m")
+    assert alerts(early, at(0, "ask"), at(40, "answer")) == ["20 firing -1", "40 resolved late"]
+
+
 def test_a_warning_has_its_own_severity():
     early = expect(escalate=[{"after": "-10m", "severity": "info"}])
     assert [change.severity for change in run(early, at(0, "ask"), now=60).alerts] == ["info", "warning"]
@@ -264,6 +269,16 @@ def test_withdrawn_when_a_correction_leaves_time_and_fired_again_after_it():
     changes = run(expect(), at(0, "ask"), later, now=60).alerts
     assert [alert_of(each) for each in changes] == ["30 firing 0", "40 resolved withdrawn", "50 firing 0"]
     assert len({change.alert for change in changes}) == 1
+
+
+def test_withdrawn_when_a_leave_that_stopped_the_time_is_charted_late():
+    paused = rule(stay="icu", at_most="30m", pause="leave")
+    away = [at(10, "leave", arrived=40), at(50, "return")]
+    assert alerts(paused, at(0, "admit", to="icu"), *away, now=80) == [
+        "30 firing 0",
+        "40 resolved withdrawn",
+        "70 firing 0",
+    ]
 
 
 def test_withdrawn_when_merged_away():
