@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from monitor.core.event import UNIT, Event, canonical_bytes
-from monitor.core.journey import Effective, Journey, Name, retirements
+from monitor.core.journey import Effective, Fact, Journey, Key, Name, retirements, survivor
 from monitor.core.verdict import Case
 
 CaseKey = tuple[str, str | None, str, str, str, str]
@@ -16,25 +16,27 @@ CaseKey = tuple[str, str | None, str, str, str, str]
 class Chart:
     """The events of one chart, and what has been derived from them."""
 
-    __slots__ = ("awaited", "events", "guard", "is_plain", "is_wary", "journey", "journeys", "known", "linked", "lost", "to_read")  # fmt: skip
+    __slots__ = ("awaited", "events", "guard", "into", "is_plain", "is_wary", "journey", "journeys", "known", "linked", "lost", "to_read")  # fmt: skip
 
     def __init__(self, patient: str) -> None:
         self.events: list[Event] = []
         """Every event that differs from those before it, in order of arrival."""
         self.known: set[Name] = set()
         self.journey = Journey(patient)
-        """The patient's journey; meaningless once a merge links several."""
+        """The patient's journey; the first of several once a merge links them."""
         self.journeys = [self.journey]
         self.lost: dict[CaseKey, Case] = {}
         """Cases that are gone but had an alert: it may fire again under the same id."""
         self.linked = False
-        """Whether it holds a merge, so that it must always be read as a whole."""
+        """Whether it holds a merge."""
         self.to_read = False
         """Whether what is derived from it is out of date."""
         self.is_plain = True
-        """Whether a next event can just be appended to its journey."""
+        """Whether a next event can just be appended to its journey: nothing waits to be read."""
         self.is_wary = False
         """Whether it has cancels or corrections that a coming event might concern."""
+        self.into: dict[Key, Key] = {}
+        """What merges have retired, and what it became."""
         self.awaited: frozenset[Name] = frozenset()
         self.guard: datetime | None = None
 
@@ -53,6 +55,17 @@ class Chart:
             self.guard is not None and event.occurred_at - UNIT[event.precision] < self.guard
         )
 
+    def journey_of(self, fact: Fact) -> Journey:
+        """The journey to which a next fact belongs, after merges."""
+        if not self.linked:
+            return self.journey
+        fact.patient, fact.encounter = survivor((fact.patient, fact.encounter), self.into)
+        for journey in self.journeys:
+            if journey.patient == fact.patient:
+                return journey
+        self.journeys.append(Journey(fact.patient))
+        return self.journeys[-1]
+
     def take_over(self, other: Chart) -> None:
         """Hold all that another chart held: a merge has linked the two."""
         for key, case in other.cases().items():
@@ -64,13 +77,13 @@ class Chart:
 
     def begin_again(self, read: Effective, patient: str) -> None:
         """Forget what was derived, for what counts now."""
-        self.awaited, self.guard = read.awaited, read.guard
+        self.awaited, self.guard, self.into = read.awaited, read.guard, read.into
         self.is_wary = bool(read.awaited) or read.guard is not None
         self.journeys = [Journey(each) for each in read.journeys] or [Journey(patient)]
         self.journey = self.journeys[0]
         self.lost = {}
         self.to_read = False
-        self.is_plain = not self.linked
+        self.is_plain = True
 
     def cases(self) -> dict[CaseKey, Case]:
         """The cases by what identifies them; those that are gone but had an alert are there too."""

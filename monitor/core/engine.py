@@ -235,12 +235,12 @@ class Engine:
         if event.occurred_at > arrived_at or event.replaces is not None or event.cancels is not None:
             return False
         fact = plain_fact(event, arrived_at)
-        facts = chart.journey.facts
-        if fact.order[1] >= MERGE_RANK or (facts and fact.order < facts[-1].order):
+        if fact.order[1] >= MERGE_RANK or (chart.is_wary and chart.concerns(event)):
             return False
-        if chart.is_wary and chart.concerns(event):
+        journey = chart.journey_of(fact)
+        if journey.facts and fact.order < journey.facts[-1].order:
             return False
-        self._follow_fact(chart.journey, fact, self._touched)
+        self._follow_fact(journey, fact, self._touched)
         return True
 
     def _follow_fact(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:

@@ -191,6 +191,8 @@ class Effective(NamedTuple):
     """Events that are named by a correction or a cancel and are not known yet."""
     guard: datetime | None
     """A coming fact earlier than this may be what a known cancel meant."""
+    into: dict[Key, Key]
+    """What merges have retired, and what it became."""
 
 
 def effective(events: Iterable[Event], clock: datetime) -> Effective:
@@ -205,16 +207,16 @@ def effective(events: Iterable[Event], clock: datetime) -> Effective:
     removed = _explicitly_removed(present, members)
     inferring = [fact for fact in present if _infers(fact) and id(fact) not in removed]
     present = _without_undone_merges(present, inferring, removed)
-    _follow_merges(
-        [fact for fact in present if fact.event.type == "merge" and id(fact) not in removed], present
-    )
+    into = _merged([fact for fact in present if fact.event.type == "merge" and id(fact) not in removed])
+    for fact in present if into else ():
+        fact.patient, fact.encounter = survivor((fact.event.patient, fact.event.encounter), into)
     journeys: dict[str, list[Fact]] = defaultdict(list)
     for fact in present:
         journeys[fact.patient].append(fact)
     for patient, timeline in journeys.items():
         journeys[patient] = _without_cancelled(timeline, removed)
     guard = max((fact.at + UNIT[fact.event.precision] for fact in inferring), default=None)
-    return Effective(dict(journeys), min(coming, default=None), frozenset(awaited), guard)
+    return Effective(dict(journeys), min(coming, default=None), frozenset(awaited), guard, into)
 
 
 def _standing(events: Iterable[Event]) -> dict[Name, tuple[Event, datetime]]:
@@ -408,37 +410,39 @@ def _agrees(event: Event, cancel: Event) -> bool:
     )
 
 
-def _follow_merges(merges: list[Fact], present: list[Fact]) -> None:
-    """Give each fact the patient and encounter to which merges have moved it (section 2, Merge)."""
-    if not merges:
-        return
+def _merged(merges: list[Fact]) -> dict[Key, Key]:
+    """What the merges in effect, given in order, retire, and what each becomes (section 2, Merge)."""
     last: dict[Key, tuple[Fact, Key]] = {}
     for merge in merges:
-        for key, survivor in retirements(merge.event):
+        for key, became in retirements(merge.event):
             last.pop(key, None)  # so that the walk below meets it at the place of its last merge
-            last[key] = (merge, survivor)
+            last[key] = (merge, became)
     into: dict[Key, Key] = {}
-    for key, (_, survivor) in last.items():
-        if key in _path(survivor, into):
-            into.pop(survivor if survivor in into else (survivor[0], None), None)
-        into[key] = survivor
-    for fact in present:
-        fact.patient, fact.encounter = list(_path((fact.event.patient, fact.event.encounter), into))[-1]
+    for key, (_, became) in last.items():
+        if key in _path(became, into):
+            into.pop(became if became in into else (became[0], None), None)
+        into[key] = became
+    return into
+
+
+def survivor(key: Key, into: dict[Key, Key]) -> Key:
+    """The patient and encounter that events sent under a key belong to, after merges."""
+    return next(reversed(_path(key, into)))
 
 
 def retirements(merge: Event) -> Iterator[tuple[Key, Key]]:
     """What a merge retires, and what survives it: the patient, one encounter, or an encounter's name."""
     into = merge.attributes.get("into")
     renamed = merge.attributes.get("encounter_into")
-    survivor = into if isinstance(into, str) and into else merge.patient
+    patient = into if isinstance(into, str) and into else merge.patient
     encounter = renamed if isinstance(renamed, str) and renamed else merge.encounter
-    if merge.attributes.get("moves") != "encounter" and survivor != merge.patient:
-        yield (merge.patient, None), (survivor, None)
+    if merge.attributes.get("moves") != "encounter" and patient != merge.patient:
+        yield (merge.patient, None), (patient, None)
     if merge.encounter is not None and (
         encounter != merge.encounter
-        or (merge.attributes.get("moves") == "encounter" and survivor != merge.patient)
+        or (merge.attributes.get("moves") == "encounter" and patient != merge.patient)
     ):
-        yield (merge.patient, merge.encounter), (survivor, encounter)
+        yield (merge.patient, merge.encounter), (patient, encounter)
 
 
 def _path(key: Key, into: dict[Key, Key]) -> dict[Key, None]:
