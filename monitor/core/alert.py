@@ -104,9 +104,9 @@ def follow(
         return None
     alert.since, alert.expired = None, False
     if judged is not None and judged.reason == "gave_up" and alert.state == "firing" and alert.fired and due:
-        last = max(alert.fired, _step_at(policy.ladder[-1], due)) if policy.ladder else alert.fired
-        if now < last:
-            return _climb(alert, due, policy, now)
+        at, phase = max(alert.fired, _step_at(policy.ladder[-1], due)) if policy.ladder else alert.fired
+        if now <= (at, phase):  # the last step is told before the alert is over
+            return _climb(alert, due, policy, now) or (at, phase + 1)
     early_at = _early_at(judged, due, policy) if may_fire else None
     if early_at is not None and (held_since is None or early_at < held_since):
         if now < early_at:

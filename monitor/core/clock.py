@@ -9,6 +9,7 @@ Clock = tuple[datetime, int]
 
 Phase 0 is at the instant: what arrived at it is known. Phase 1 is just after it: a deadline at it has been exceeded
 (contract, section 4: exactly at the deadline is in time; a change due after an instant is seen by later clocks).
+Phase 2 comes behind that: an alert given up is over once its last step has been told.
 """
 
 

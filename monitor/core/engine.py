@@ -62,7 +62,7 @@ class Engine:
         self.counts: Counter[str] = Counter()
         self._tells_verdicts = tells_verdicts
         self.now: Clock = (EARLIEST, 0)
-        self.feeds = {name: Feed(name, registry) for name in listened if registry.source(name).silent_after}
+        self.feeds = {name: Feed(name, registry) for name in listened}
         self._forms = [form_for(rule, registry) for rule in rules]
         self._places = registry.places()
         self._plans: dict[Shape, tuple[Shape, Plan]] = {}
@@ -118,13 +118,14 @@ class Engine:
         own = [event for event in chart.events if event.patient == patient] if chart else []
         return _packer.encode(own)
 
-    def load(self, patient: str, packed: bytes) -> None:
+    def load(self, patient: str, packed: bytes) -> list[Change]:
         """Add the facts of a patient key, and live again, for their chart alone, all that has happened to it since.
 
-        Raises `msgspec.DecodeError` or `msgspec.ValidationError` when the bytes are not those of a dump.
+        Returns what changed meanwhile in other charts; where alerts of this one stand, `alerts` tells. Raises `msgspec.DecodeError` or `msgspec.ValidationError` when the bytes are not those of a dump.
         """
-        self._settle([])
         events = _unpacker.decode(packed)
+        changes: list[Change] = []
+        self._settle(changes)
         for key in {patient, *linked_keys(events)}:
             chart = self._charts.get(key)
             if chart is not None:
@@ -133,13 +134,14 @@ class Engine:
         past = Engine(self.rules, self.registry, generation=self.generation)
         past._forms, past._plans, past._moves, past._idle = self._forms, self._plans, self._moves, self._idle
         past._relive(sorted(_distinct(events), key=arrival), self.feeds, self.now[0])
-        self._run_until(past.now)
+        changes += self._run_until(past.now)
         self._charts.update(past._charts)
         for at, phase, _, what in past._due:
             if not isinstance(what, Feed):
                 self._push((at, phase), what)
         for source, held in past._held.items():
             self._held.setdefault(source, []).extend(held)
+        return changes
 
     def use(self, rules: Sequence[CaseRule], registry: Registry) -> list[Change]:
         """Put new rules and a new registry over the same facts; by the contract's section 8 the past is theirs too."""
@@ -158,10 +160,11 @@ class Engine:
         self._idle, self._plans, self._moves, self._charts, self._due = {}, {}, {}, {}, []
         self._keeps_updates = any(form.names("update") for form in self._forms)
         self._held, self._watched = {}, set()
+        self.feeds = {name: feed.under(registry) for name, feed in self.feeds.items()}
         for feed in self.feeds.values():
-            self._watch(feed)
+            self._push(self.now, feed)
         for key, facts in packed.items():
-            self.load(key, facts)
+            changes += self.load(key, facts)
         self._compare(before, changes)
         return changes
 
@@ -305,6 +308,7 @@ class Engine:
     def _settle(self, changes: list[Change]) -> None:
         """Derive what follows from all that has come to be known or due at this clock."""
         due, (at, phase) = self._due, self.now
+        first = len(changes)
         while due and due[0] < (at, phase + 1):
             what = heapq.heappop(due)[3]
             if isinstance(what, Case):
@@ -316,7 +320,6 @@ class Engine:
                 self._read_later(what)
         if not self._touched and not self._to_read:
             return
-        first = len(changes)
         if self._to_read:
             for chart in self._to_read:
                 if chart.to_read:
@@ -403,6 +406,8 @@ class Engine:
         if held_since is not None:
             for source in self._sources(case):
                 self._held.setdefault(source, []).append(case)
+        if told_before is None and judged is not None and self._is_stale(case, judged):
+            self.counts["stale"] += 1
         look_again = None
         if case.alert is not None or (judged is not None and (judged.is_bad or form.policy.early)):
             look_again = self._follow_alert(case, judged, changes, held_since)
@@ -420,8 +425,6 @@ class Engine:
         stale = judged is not None and self._is_stale(case, judged)
         may_fire = not (stale or form.policy.silent or case.trigger.event.attributes.get("test") is True)
         if alert is None:
-            if stale:
-                self.counts["stale"] += 1
             alert = case.alert = Alert()
         before = (alert.state, alert.level, alert.reason)
         grace = form.policy.grace
@@ -439,6 +442,8 @@ class Engine:
         """Whether the case was over before its trigger arrived (contract, section 5, Old news)."""
         arrived = (case.trigger.arrived_at, 0)
         if case.form.rule.can_be_overdue and judged.reason != "left_early":
+            if case.due is None or case.due > arrived:
+                return False
             over = case.form.give_up_at(case)
             return over is not None and over <= arrived
         if judged.decided_at is None or judged.verdict != "violated":

@@ -4,54 +4,75 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import datetime, timedelta
+from typing import Final
 
 from monitor.core.calendar import inside
 from monitor.core.clock import Clock
 from monitor.core.place import Registry
 
+_SHORT: Final = timedelta(seconds=1)
+"""A gap no longer than this is silence by no limit; it need not be remembered."""
+
 
 class Feed:
-    """When one source, that declares `silent_after`, was heard; and so, for every clock, whether it is silent."""
+    """When one source was heard; and so, by what the registry allows, whether it is silent at a clock."""
 
-    __slots__ = ("_registry", "falls_silent_at", "silences", "source")
+    __slots__ = ("_gaps", "_last", "_registry", "source")
 
     def __init__(self, source: str, registry: Registry) -> None:
         self.source = source
         self._registry = registry
-        self.falls_silent_at: Clock | None = None
-        """The clock from which it is silent, if it is not heard again before."""
-        self.silences: list[tuple[Clock, Clock]] = []
-        """Past silences: from, and until it was heard again."""
+        self._last: datetime | None = None
+        self._gaps: list[tuple[datetime, datetime]] = []
+        """When it was heard, and next heard, where these lie apart."""
 
     def heard(self, at: datetime) -> None:
         """Any event, duplicate or heartbeat came."""
-        if self.falls_silent_at is not None and self.falls_silent_at <= (at, 0):
-            self.silences.append((self.falls_silent_at, (at, 0)))
-        limit = self._limit(at)
-        self.falls_silent_at = None if limit is None else (at + limit, 1)
+        if self._last is not None and at - self._last > _SHORT:
+            self._gaps.append((self._last, at))
+        self._last = at
+
+    def under(self, registry: Registry) -> Feed:
+        """The same feed by the limits of another registry."""
+        other = Feed(self.source, registry)
+        other._last, other._gaps = self._last, self._gaps
+        return other
+
+    @property
+    def falls_silent_at(self) -> Clock | None:
+        """The clock from which it is silent, if it is not heard again before."""
+        return None if self._last is None else self._limit(self._last)
 
     def silent_since(self, now: Clock) -> Clock | None:
         """Since when it is silent at a clock; None while it is alive."""
-        if self.falls_silent_at is not None and self.falls_silent_at <= now:
-            return self.falls_silent_at
-        index = bisect_right(self.silences, now, key=lambda silence: silence[0]) - 1
-        if index < 0 or self.silences[index][1] <= now:
+        if self._last is None:
             return None
-        return self.silences[index][0]
+        last = self._last
+        if (last, 0) > now:
+            index = bisect_right(self._gaps, now, key=lambda gap: (gap[0], 0)) - 1
+            if index < 0 or (self._gaps[index][1], 0) <= now:
+                return None
+            last = self._gaps[index][0]
+        falls = self._limit(last)
+        return falls if falls is not None and falls <= now else None
 
     def turns(self) -> list[Clock]:
         """Every clock at which it fell silent or came back, or will fall silent."""
-        turns = [clock for silence in self.silences for clock in silence]
+        turns: list[Clock] = []
+        for last, following in self._gaps:
+            falls = self._limit(last)
+            if falls is not None and falls < (following, 0):
+                turns += [falls, (following, 0)]
         return turns if self.falls_silent_at is None else [*turns, self.falls_silent_at]
 
-    def _limit(self, at: datetime) -> timedelta | None:
-        """How long it may be silent when last heard at an instant."""
+    def _limit(self, at: datetime) -> Clock | None:
+        """From when it is silent when last heard at an instant; None: never."""
         profile = self._registry.source(self.source)
         limits = profile.silent_after
         if limits is None or isinstance(limits, timedelta):
-            return limits
+            return None if limits is None else (at + limits, 1)
         local = at.astimezone(profile.timezone or self._registry.timezone)
         for limit in limits:
             if inside(local, limit.hours, limit.days):
-                return limit.after
+                return (at + limit.after, 1)
         return None

@@ -113,8 +113,8 @@ def follow(
     elif case["verdict"] == "met":
         resolve(memory, "met" if memory.only_warned else "charted_late")
     elif case["reason"] == "gave_up" and memory.state == "firing" and memory.level >= 0:
-        if Ladder(rule).climbed(case["due_at"], clock):
-            resolve(memory, "missed")
+        if Ladder(rule).climbed(case["due_at"], clock) and memory.level == len(Ladder(rule).steps()):
+            resolve(memory, "missed")  # once the last step has been told
         else:
             fire(memory, Ladder(rule).level(case["due_at"], clock), rule, clock)
     else:
@@ -198,7 +198,7 @@ def alert_history(
     instant = min(facts_change_at, default=None)
     while instant is not None and instant <= until:
         cases: list[dict[str, Any]] = []
-        for phase in (0, 1):
+        for phase in (0, 1, 2):
             clock = (instant, phase)
             if clock > (until, 0):
                 break
