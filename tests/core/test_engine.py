@@ -407,3 +407,51 @@ def test_verdicts_are_those_of_the_clock():
     watching.advance(moment(31))
     assert [verdict_of(case) for case in watching.verdicts()] == ["overdue"]
     assert isinstance(watching.next_due(), datetime)
+
+
+def test_loading_tells_what_changed_meanwhile_for_others():
+    registry = Registry()
+    engine, other = Engine([expect()], registry), Engine([expect()], registry)
+    engine.observe(at(0, "ask"))
+    engine.advance(moment(10))
+    other.observe(at(60, "ask", patient="q"))
+    other.advance(moment(60))
+    changes = [*engine.load("q", other.dump("q")), *engine.advance(moment(70))]
+    assert [(change.patient, minutes(change.at)) for change in changes if isinstance(change, AlertChange)] == [
+        ("p", 30)
+    ]
+
+
+def test_loading_loses_nothing_that_was_still_to_be_told():
+    engine = Engine([expect()], Registry())
+    engine.observe(at(0, "ask"))
+    engine.advance(moment(35))
+    engine.observe(at(40, "answer"))
+    changes = engine.load("q", Engine([], Registry()).dump("q"))
+    assert [change.reason for change in changes if isinstance(change, AlertChange)] == ["late"]
+
+
+def test_a_new_registry_decides_when_a_feed_is_silent():
+    def registry(limit):
+        return Registry.model_validate({"sources": {"lab": {"silent_after": limit}}})
+
+    engine = Engine([], registry("15m"), listened=("lab",))
+    engine.observe(at(0, "heartbeat", source="lab"))
+    engine.use([], registry("2h"))
+    assert [minutes(change.at) for change in engine.advance(moment(130))] == [120]
+
+
+def test_a_case_that_was_over_before_its_trigger_arrived_is_counted_stale():
+    engine = Engine([expect(give_up="1h")], Registry())
+    engine.observe(at(0, "ask", arrived=91))
+    assert not [change for change in engine.advance(moment(100)) if isinstance(change, AlertChange)]
+    assert engine.counts["stale"] == 1
+
+
+def test_a_feed_and_the_cases_it_held_back_change_in_order_of_rule():
+    registry = Registry.model_validate({"sources": {"lab": {"silent_after": "15m"}}})
+    engine = Engine([expect(id="a")], registry, listened=("lab",))
+    engine.observe(at(0, "ask", source="lab"))
+    engine.observe(at(60, "heartbeat", source="lab"))
+    changes = engine.advance(moment(60))
+    assert [change.rule for change in changes if isinstance(change, AlertChange)] == ["a", "feed"]
