@@ -7,13 +7,15 @@ Results go to stdout, progress and what was noticed to stderr. Exit codes: 0 fin
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
+import shutil
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +30,7 @@ from monitor.core.rule import CaseRule, Rule
 from monitor.formats import canonical
 from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping
-from monitor.ingest.files import REGISTRY_FILE, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
+from monitor.ingest.files import REGISTRY_FILE, STDIN, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
 from monitor.rulefile.load import load_registry, load_rules
 from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_github, as_json, as_text
@@ -158,8 +160,8 @@ def _mapping(args: argparse.Namespace, streams: Streams) -> Mapping | None:
     return mapping
 
 
-def _rules(paths: Sequence[str], registry: Registry | None, streams: Streams) -> list[Rule]:
-    rules, problems = load_rules(rule_files(paths, streams.stdin), registry)
+def _rules(files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams) -> list[Rule]:
+    rules, problems = load_rules(files, registry)
     _tell(problems, streams)
     if any(problem.severity == "error" for problem in problems):
         raise Failed(PROBLEMS)
@@ -313,22 +315,22 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
     if not args.files:
         raise Failed(USAGE, "replay: which FILE? (`-` is stdin)")
     registry = _registry(args, streams)
-    rules = _rules(rules_paths, registry if args.microsystems else None, streams)
+    files = rule_files(rules_paths, streams.stdin)
+    if args.alerts is not None:
+        _check_can_write(args.alerts, [*args.files, *_settings(args), *(name for name, _ in files)], streams)
+    rules = _rules(files, registry if args.microsystems else None, streams)
     cases = [rule for rule in rules if isinstance(rule, CaseRule)]
-    with ExitStack() as stack:
-        alerts = stack.enter_context(_to_write(args.alerts)) if args.alerts else None
-        was = _read(args, registry, streams)
-        taken = _arranged(args, was)
-        with _progress(len(taken.events), streams) as progress:
-            outcome = replay(cases, registry, taken, jobs=args.jobs, progress=progress)
-        populations = evaluate(rules, registry, taken, outcome)
-        if alerts is not None:
-            alerts.writelines(
-                map(output.alert_line, sorted([*outcome.alerts, *populations.alerts], key=when))
-            )
-        _show(args, cases, outcome, streams)
-        if args.format == "text":
-            streams.stdout.write(output.populations_text(populations))
+    was = _read(args, registry, streams)
+    taken = _arranged(args, was)
+    with _progress(len(taken.events), streams) as progress:
+        outcome = replay(cases, registry, taken, jobs=args.jobs, progress=progress)
+    populations = evaluate(rules, registry, taken, outcome)
+    if args.alerts is not None:
+        changes = sorted([*outcome.alerts, *populations.alerts], key=when)
+        _write_file(args.alerts, map(output.alert_line, changes), streams)
+    _show(args, cases, outcome, streams)
+    if args.format == "text":
+        streams.stdout.write(output.populations_text(populations))
     return _noticed(was, taken, registry, outcome.counts, streams)
 
 
@@ -356,11 +358,71 @@ def _rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
     return rules, files + args.files
 
 
-def _to_write(path: str) -> TextIO:
+def _settings(args: argparse.Namespace) -> list[str]:
+    return [path for path in (args.microsystems, args.mapping) if path is not None]
+
+
+def _check_can_write(path: str, inputs: Iterable[str], streams: Streams) -> None:
+    """Ends a command before its work where a file could not be written after it, or is one that it reads."""
+    target = Path(path).resolve()
+    why = None
+    if target.is_dir():
+        why = os.strerror(errno.EISDIR)
+    elif not target.parent.is_dir():
+        why = os.strerror(errno.ENOENT)
+    elif not os.access(target if target.exists() else target.parent, os.W_OK):
+        why = os.strerror(errno.EACCES)
+    if why is not None:
+        raise Failed(UNABLE, f"cannot write {path}: {why}")
+    if not target.is_file():
+        return
+    for each in inputs:
+        with suppress(OSError):  # it is missing, which is said when it is read, or it is no file
+            read_from = os.fstat(streams.stdin.fileno()) if each == STDIN else Path(each).stat()
+            if os.path.samestat(target.stat(), read_from):
+                raise Failed(USAGE, f"replay: --alerts {path} would overwrite what is read from {each}")
+
+
+def _write_file(path: str, lines: Iterable[str], streams: Streams) -> None:
+    """Write a file, which takes the place of an older one when all is in it; devices and pipes are written as they are."""
+    if _is_stdout(path, streams):
+        streams.write(iter(lines))
+        return
     try:
-        return Path(path).open("w", encoding="utf-8")
+        if _is_device(path):
+            with Path(path).open("a", encoding="utf-8") as device:
+                device.writelines(lines)
+        else:
+            _replace(Path(path).resolve(), lines)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise Failed(UNABLE, f"cannot write {path}: {error.strerror}") from error
+
+
+def _is_stdout(path: str, streams: Streams) -> bool:
+    try:
+        return os.path.samestat(Path(path).stat(), os.fstat(streams.stdout.fileno()))
+    except OSError:
+        return False
+
+
+def _is_device(path: str) -> bool:
+    """Also `/dev/stderr` and its like, which may lead to a file that others write."""
+    return path.startswith("/dev/") or (Path(path).exists() and not Path(path).is_file())
+
+
+def _replace(target: Path, lines: Iterable[str]) -> None:
+    part = target.with_name(f".handoff-{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 # Arguments

@@ -182,7 +182,7 @@ def _other_json(head: bytes) -> str | None:
     first = head.split(b"\n", 1)[0]
     try:
         keys = set(msgspec.json.decode(first, type=dict[str, msgspec.Raw]))
-    except (msgspec.MsgspecError, ValueError):
+    except canonical.ERRORS:
         keys = {key for key in ("resourceType", "specversion") if f'"{key}"'.encode() in head}
     if "resourceType" in keys:
         return "the format is not recognised; this looks like FHIR"

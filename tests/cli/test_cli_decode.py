@@ -167,6 +167,12 @@ def test_what_is_not_recognised_is_a_reject_with_a_hint(handoff, content, hint):
     assert hint in reject["detail"]
 
 
+def test_json_that_is_nested_too_deeply_is_a_reject(handoff):
+    deep = b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}\n"
+    code, out, err = handoff("decode", "-", stdin=deep + EVENT.encode())
+    assert (code, out, json.loads(err)["reason"]) == (1, CANONICAL, "not-json")
+
+
 def test_an_empty_file_has_no_events(handoff):
     assert handoff("decode", "-") == (0, "", "")
 

@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -275,6 +277,53 @@ def test_alerts_that_cannot_be_written_are_known_before_the_work(handoff, inputs
         "",
         "handoff: cannot write no/where: No such file or directory\n",
     )
+
+
+def test_alerts_take_the_place_of_an_older_file_when_all_is_done(handoff, inputs, write, tmp_path):
+    (tmp_path / write("alerts.jsonl", "old\n")).chmod(0o640)
+    (tmp_path / "link").symlink_to("alerts.jsonl")
+    assert handoff("replay", "--rules", "rules.yaml", "--alerts", "link", "gone.jsonl").code == 3
+    assert (tmp_path / "alerts.jsonl").read_text() == "old\n"
+    assert handoff("replay", "--rules", "rules.yaml", "--alerts", "link", "events.jsonl").code == 0
+    assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 8
+    assert (tmp_path / "alerts.jsonl").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "link").is_symlink()
+    assert not list(tmp_path.glob(".handoff*"))
+
+
+def test_alerts_that_failed_leave_no_file(handoff, inputs, tmp_path):
+    handoff("replay", "--rules", "rules.yaml", "--alerts", "alerts.jsonl", "gone.jsonl")
+    assert not (tmp_path / "alerts.jsonl").exists()
+
+
+@pytest.mark.parametrize("path", ["events.jsonl", "rules/a.yaml", "microsystems.yaml", "alias.jsonl"])
+def test_alerts_never_overwrite_what_is_read(handoff, inputs, write, tmp_path, path):
+    write("rules/a.yaml", RULES)
+    (tmp_path / "alias.jsonl").symlink_to("events.jsonl")
+    before = (tmp_path / path).read_text()
+    command = ["replay", "--rules", "rules", "--microsystems", "microsystems.yaml", "--alerts", path]
+    found = handoff(*command, "events.jsonl")
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"handoff: replay: --alerts {path} would overwrite what is read from ")
+    assert (tmp_path / path).read_text() == before
+
+
+def test_alerts_may_go_to_a_device(handoff, inputs):
+    assert handoff("replay", "--rules", "rules.yaml", "--alerts", "/dev/null", "events.jsonl").code == 0
+    assert handoff("replay", "--rules", "rules.yaml", "--alerts", "/dev/full", "events.jsonl") == (
+        3,
+        "",
+        "handoff: cannot write /dev/full: No space left on device\n",
+    )
+
+
+def test_alerts_and_the_table_share_a_file_that_is_stdout(inputs, tmp_path):
+    command = [sys.executable, "-m", "monitor", "replay", "--rules", "rules.yaml", "--alerts", "/dev/stdout"]
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run([*command, "events.jsonl"], cwd=tmp_path, stdout=out, check=True, capture_output=False)
+    lines = (tmp_path / "out").read_text().splitlines(keepends=True)
+    assert [json.loads(line)["state"] for line in lines[:8]].count("firing") == 6
+    assert "".join(lines[8:]) == TABLE
 
 
 def test_no_events_are_no_cases(handoff, inputs):
