@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO
+from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -37,7 +38,7 @@ from monitor.rulefile.problem import Problem, as_github, as_json, as_text
 from monitor.rulefile.schema import registry_schema, schema
 from monitor.runtime import output
 from monitor.runtime.population import evaluate
-from monitor.runtime.replay import Input, Outcome, arrange, replay, stays, when
+from monitor.runtime.replay import Input, Killed, Outcome, arrange, replay, stays, when
 
 FINE: Final = 0
 PROBLEMS: Final = 1
@@ -61,9 +62,24 @@ class Streams(NamedTuple):
 
     def say(self, text: str) -> None:
         """Tell the user something that is no result."""
-        self.stderr.write(f"handoff: {text}\n")
+        self.note(f"handoff: {text}\n")
 
-    def write(self, lines: Iterator[str]) -> None:
+    def note(self, text: str) -> None:
+        """Write to stderr; what cannot be written there is lost, and nothing else is."""
+        with suppress(OSError):
+            self.stderr.write(text)
+
+    def print(self, text: str) -> None:
+        """Write a part of the result."""
+        with _writing("to stdout"):
+            self.stdout.write(text)
+
+    def flush(self) -> None:
+        """Have the result written so far leave the process."""
+        with _writing("to stdout"):
+            self.stdout.flush()
+
+    def print_all(self, lines: Iterable[str]) -> None:
         """Write lines of the result, many at a time; those before an error are written too."""
         held: list[str] = []
         try:
@@ -72,9 +88,20 @@ class Streams(NamedTuple):
                 if len(held) >= _AT_ONCE:
                     text = "".join(held)
                     held.clear()
-                    self.stdout.write(text)
+                    self.print(text)
         finally:
-            self.stdout.write("".join(held))
+            self.print("".join(held))
+
+
+@contextmanager
+def _writing(where: str) -> Iterator[None]:
+    """Names what could not be written; that a reader of ours has gone is told by `BrokenPipeError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Failed(UNABLE, f"cannot write {where}: {error.strerror}") from error
 
 
 class Failed(Exception):  # noqa: N818 - a command that ends early, with its exit code
@@ -90,18 +117,17 @@ def main(argv: Sequence[str], stdin: BinaryIO, stdout: TextIO, stderr: TextIO) -
     """Run one command; returns its exit code and raises nothing but what ends the process."""
     streams = Streams(stdin, stdout, stderr)
     try:
-        with redirect_stdout(stdout), redirect_stderr(stderr):
-            args = _parser().parse_args(argv)
-        code: int = args.command(args, streams)
-        stdout.flush()
-    except SystemExit as exit_:  # argparse has said why
-        return exit_.code if isinstance(exit_.code, int) else USAGE
+        code = _run(argv, streams)
+        streams.flush()
     except Failed as failed:
         if failed.text is not None:
             streams.say(failed.text)
         return failed.code
     except Unreadable as unreadable:
         streams.say(str(unreadable))
+        return UNABLE
+    except Killed as killed:
+        streams.say(f"{killed}; try fewer --jobs")
         return UNABLE
     except BrokenPipeError:  # the reader of our output has seen enough
         return FINE
@@ -117,17 +143,50 @@ def main(argv: Sequence[str], stdin: BinaryIO, stdout: TextIO, stderr: TextIO) -
     return code
 
 
+def _run(argv: Sequence[str], streams: Streams) -> int:
+    try:
+        with redirect_stdout(streams.stdout), redirect_stderr(streams.stderr):
+            args = _parser().parse_args(argv)
+    except SystemExit as exit_:  # argparse has said why
+        return exit_.code if isinstance(exit_.code, int) else USAGE
+    code: int = args.command(args, streams)
+    return code
+
+
 def entry() -> NoReturn:
     """The `handoff` program."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    code = main(sys.argv[1:], sys.stdin.buffer, sys.stdout, sys.stderr)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    stdin = sys.stdin.buffer if sys.stdin else cast("BinaryIO", _Closed())
+    stderr = sys.stderr or io.StringIO()
+    if sys.stdout:
+        code = main(sys.argv[1:], stdin, sys.stdout, stderr)
+    else:  # as after `>&-`
+        Streams(stdin, io.StringIO(), stderr).say("cannot write to stdout: it is closed")
+        code = UNABLE
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
     sys.exit(code)
+
+
+class _Closed(io.RawIOBase):
+    """Stands for a standard input that was closed before we began."""
+
+    def read(self, _size: int = -1) -> bytes:
+        raise OSError(errno.EBADF, "it is closed")
+
+    read1 = read
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Flush a standard stream; what it cannot take is dropped (it has been told), lest the interpreter complain at its end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _place_of(error: Exception) -> str:
@@ -169,7 +228,7 @@ def _rules(files: Sequence[tuple[str, bytes]], registry: Registry | None, stream
 
 
 def _tell(problems: Sequence[Problem], streams: Streams) -> None:
-    streams.stderr.write("".join(as_text(problem) + "\n" for problem in problems))
+    streams.note("".join(as_text(problem) + "\n" for problem in problems))
 
 
 class _Read(NamedTuple):
@@ -203,7 +262,7 @@ def _read(args: argparse.Namespace, registry: Registry, streams: Streams) -> _Re
 
 def _noticed(was: _Read, taken: Input, registry: Registry, counts: dict[str, int], streams: Streams) -> int:
     """Say what was read and what was odd about it, a line each; returns the exit code."""
-    streams.stdout.flush()
+    streams.flush()
     patients = len({event.patient for event in was.events})
     streams.say(f"events: {len(was.events):,} of {patients:,} patients")
     if was.rejects:
@@ -263,12 +322,12 @@ def _decode(args: argparse.Namespace, streams: Streams) -> int:
         for file, number, found in read(args.files, registry, mapping, streams.stdin):
             if isinstance(found, Reject):
                 rejected = True
-                streams.stderr.write(output.reject_line(file, number, found))
+                streams.note(output.reject_line(file, number, found))
             else:
                 for event in found:
                     yield canonical.encode(event).decode() + "\n"
 
-    streams.write(lines())
+    streams.print_all(lines())
     return PROBLEMS if rejected else FINE
 
 
@@ -276,7 +335,7 @@ def _journeys(args: argparse.Namespace, streams: Streams) -> int:
     registry = _registry(args, streams)
     was = _read(args, registry, streams)
     taken = _arranged(args, was)
-    streams.write(output.stay_line(stay) for stay in stays(registry, taken))
+    streams.print_all(output.stay_line(stay) for stay in stays(registry, taken))
     return _noticed(was, taken, registry, {}, streams)
 
 
@@ -291,12 +350,12 @@ def _check(args: argparse.Namespace, streams: Streams) -> int:
         problems += wrong
     rules, wrong = load_rules(files, registry if args.microsystems else None)
     problems += wrong
-    streams.write(_SHOW[args.format](problem) + "\n" for problem in problems)
+    streams.print_all(_SHOW[args.format](problem) + "\n" for problem in problems)
     if problems:
         return PROBLEMS
     if args.format == "text":
         checked = _counted(len(files) + len(registries), "file")
-        streams.stdout.write(f"{checked}, {_counted(len(rules), 'rule')}: no problems\n")
+        streams.print(f"{checked}, {_counted(len(rules), 'rule')}: no problems\n")
     return FINE
 
 
@@ -306,7 +365,7 @@ def _counted(count: int, word: str) -> str:
 
 def _schema(args: argparse.Namespace, streams: Streams) -> int:
     document = registry_schema() if args.registry else schema()
-    streams.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    streams.print(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return FINE
 
 
@@ -330,17 +389,17 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
         _write_file(args.alerts, map(output.alert_line, changes), streams)
     _show(args, cases, outcome, streams)
     if args.format == "text":
-        streams.stdout.write(output.populations_text(populations))
+        streams.print(output.populations_text(populations))
     return _noticed(was, taken, registry, outcome.counts, streams)
 
 
 def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome, streams: Streams) -> None:
     if args.format == "json":
-        streams.write(map(output.verdict_line, outcome.verdicts))
+        streams.print_all(map(output.verdict_line, outcome.verdicts))
         return
-    streams.stdout.write(output.rule_table(rules, outcome.verdicts))
+    streams.print(output.rule_table(rules, outcome.verdicts))
     if args.worst:
-        streams.stdout.write(output.worst_tables(rules, outcome.verdicts, args.worst))
+        streams.print(output.worst_tables(rules, outcome.verdicts, args.worst))
 
 
 def _rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -386,18 +445,14 @@ def _check_can_write(path: str, inputs: Iterable[str], streams: Streams) -> None
 def _write_file(path: str, lines: Iterable[str], streams: Streams) -> None:
     """Write a file, which takes the place of an older one when all is in it; devices and pipes are written as they are."""
     if _is_stdout(path, streams):
-        streams.write(iter(lines))
+        streams.print_all(lines)
         return
-    try:
-        if _is_device(path):
-            with Path(path).open("a", encoding="utf-8") as device:
-                device.writelines(lines)
-        else:
+    with _writing(path):
+        if not _is_device(path):
             _replace(Path(path).resolve(), lines)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise Failed(UNABLE, f"cannot write {path}: {error.strerror}") from error
+            return
+        with Path(path).open("a", encoding="utf-8") as device:
+            device.writelines(lines)
 
 
 def _is_stdout(path: str, streams: Streams) -> bool:

@@ -16,9 +16,11 @@ CaseKey = tuple[str, str | None, str, str, str, str]
 class Chart:
     """The events of one chart, and what has been derived from them."""
 
-    __slots__ = ("awaited", "events", "guard", "into", "is_plain", "is_wary", "journey", "journeys", "known", "linked", "lost", "to_read")  # fmt: skip
+    __slots__ = ("awaited", "events", "guard", "into", "is_plain", "is_wary", "journey", "journeys", "keys", "known", "linked", "lost", "to_read")  # fmt: skip
 
     def __init__(self, patient: str) -> None:
+        self.keys = {patient}
+        """The patient keys that lead to it."""
         self.events: list[Event] = []
         """Every event that differs from those before it, in order of arrival."""
         self.known: set[Name] = set()
@@ -73,6 +75,7 @@ class Chart:
             self.lost[key] = case
         self.events = sorted(self.events + other.events, key=arrival)
         self.known |= other.known
+        self.keys |= other.keys
         other.journeys = []
 
     def begin_again(self, read: Effective, patient: str) -> None:

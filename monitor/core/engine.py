@@ -27,14 +27,13 @@ from monitor.core.change import (
 )
 from monitor.core.chart import CaseKey, Chart, arrival, linked_keys, unique
 from monitor.core.clock import Clock, after
-from monitor.core.event import EARLIEST, HEARTBEAT, MERGE_RANK, STATEFUL, Event, canonical_bytes, rank
+from monitor.core.event import EARLIEST, HEARTBEAT, MERGE_RANK, Event, canonical_bytes
 from monitor.core.feed import Feed
-from monitor.core.forms import form_for
 from monitor.core.journey import Fact, Journey, Stay, effective, plain_fact, stays
-from monitor.core.pattern import Shape
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
-from monitor.core.verdict import Case, Plan
+from monitor.core.rulebook import Rulebook
+from monitor.core.verdict import Case
 
 _STALE_AFTER: Final = timedelta(hours=24)
 """How long after a violation a case without a deadline is over (contract, section 5, Old news)."""
@@ -56,18 +55,12 @@ class Engine:
 
         Without `tells_verdicts` only changes of alerts are returned; `verdicts` are there all the same.
         """
-        self.rules = rules
-        self.registry = registry
         self.generation = generation
         self.counts: Counter[str] = Counter()
         self._tells_verdicts = tells_verdicts
         self.now: Clock = (EARLIEST, 0)
         self.feeds = {name: Feed(name, registry) for name in listened}
-        self._forms = [form_for(rule, registry) for rule in rules]
-        self._places = registry.places()
-        self._plans: dict[Shape, tuple[Shape, Plan]] = {}
-        self._moves: dict[tuple[str | None, str | None], Plan] = {}
-        self._idle: dict[tuple[str, str | None, str], bool] = {}
+        self._book = Rulebook(rules, registry)
         self._charts: dict[str, Chart] = {}
         self._due: list[tuple[datetime, int, int, Case | Chart | Feed]] = []
         self._pushed = 0
@@ -78,7 +71,6 @@ class Engine:
         self._feed_alerts: dict[str, Alert] = {}
         self._watched: set[str] = set()
         """The sources for which a look is due."""
-        self._keeps_updates = any(form.names("update") for form in self._forms)
 
     def observe(self, event: Event) -> list[Change]:
         """Take an event at its `arrived_at`, which must not be before the engine's clock.
@@ -121,7 +113,8 @@ class Engine:
     def load(self, patient: str, packed: bytes) -> list[Change]:
         """Add the facts of a patient key, and live again, for their chart alone, all that has happened to it since.
 
-        Returns what changed meanwhile in other charts; where alerts of this one stand, `alerts` tells. Raises `msgspec.DecodeError` or `msgspec.ValidationError` when the bytes are not those of a dump.
+        Returns what changed meanwhile in other charts; where alerts of this one stand, `alerts` tells. Raises
+        `msgspec.DecodeError` or `msgspec.ValidationError` when the bytes are not those of a dump.
         """
         events = _unpacker.decode(packed)
         changes: list[Change] = []
@@ -131,8 +124,8 @@ class Engine:
             if chart is not None:
                 events += chart.events
                 self._forget(chart)
-        past = Engine(self.rules, self.registry, generation=self.generation)
-        past._forms, past._plans, past._moves, past._idle = self._forms, self._plans, self._moves, self._idle
+        past = Engine([], self._book.registry, generation=self.generation)
+        past._book = self._book
         past._relive(sorted(_distinct(events), key=arrival), self.feeds, self.now[0])
         changes += self._run_until(past.now)
         self._charts.update(past._charts)
@@ -154,12 +147,9 @@ class Engine:
             if case.judged
         }
         packed = {key: self.dump(key) for key in self._charts}
-        self.rules, self.registry, self.generation = rules, registry, self.generation + 1
-        self._forms = [form_for(rule, registry) for rule in rules]
-        self._places = registry.places()
-        self._idle, self._plans, self._moves, self._charts, self._due = {}, {}, {}, {}, []
-        self._keeps_updates = any(form.names("update") for form in self._forms)
-        self._held, self._watched = {}, set()
+        self.generation += 1
+        self._book = Rulebook(rules, registry)
+        self._charts, self._due, self._held, self._watched = {}, [], {}, set()
         self.feeds = {name: feed.under(registry) for name, feed in self.feeds.items()}
         for feed in self.feeds.values():
             self._push(self.now, feed)
@@ -188,12 +178,16 @@ class Engine:
         """Every effective stay of every journey."""
         for chart in unique(self._charts.values()):
             for journey in chart.journeys:
-                yield from stays(journey.facts, self.registry)
+                yield from stays(journey.facts, self._book.registry)
 
     # Taking events in
 
     def _take(self, event: Event, arrived_at: datetime) -> None:
-        if event.type == "update" and not self._keeps_updates and event.cancels is event.replaces is None:
+        if (
+            event.type == "update"
+            and not self._book.keeps_updates
+            and event.cancels is event.replaces is None
+        ):
             self.counts["updates"] += 1
             return
         chart = self._charts.get(event.patient)
@@ -205,7 +199,7 @@ class Engine:
             chart.events.append(event)
             if event.occurred_at > arrived_at:
                 self.counts["future"] += 1
-            if not chart.is_wary and self._is_idle(event):
+            if not chart.is_wary and self._book.is_idle(event):
                 return
             if chart.is_plain and self._append(chart, event, arrived_at):
                 return
@@ -218,20 +212,6 @@ class Engine:
         if event.type == "merge":
             self._link(chart, event)
         self._read_later(chart)
-
-    def _is_idle(self, event: Event) -> bool:
-        """Whether an event can move nobody, undo nothing and concern no rule: it is known, and nothing follows."""
-        if event.replaces is not None or event.cancels is not None:
-            return False
-        like = (event.type, event.to, event.source)
-        idle = self._idle.get(like)
-        if idle is None:
-            idle = self._idle[like] = (
-                event.type not in STATEFUL
-                and rank(event.type) < MERGE_RANK
-                and not any(form.may_concern(event) for form in self._forms)
-            )
-        return idle
 
     def _append(self, chart: Chart, event: Event, arrived_at: datetime) -> bool:
         """Append the event to its journey, if it is the next in order and can change nothing before it."""
@@ -248,14 +228,11 @@ class Engine:
 
     def _follow_fact(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
         """Append a fact to its journey and show it to the rules that it concerns."""
-        journey.append(fact, self._places)
-        shape = (fact.event.type, fact.from_, fact.to, fact.event.source)
-        planned = self._plans.get(shape)  # type: ignore[call-overload]
-        if planned is None:
-            planned = self._plan(Shape(*shape))
-        fact.shape, plan = planned
+        book = self._book
+        journey.append(fact, book.places)
+        fact.shape, plan = book.plan(fact.event, fact.from_, fact.to)
         if fact.before != fact.after:
-            for _, handle in self._moves_of(fact.before, fact.after):
+            for _, handle in book.moves(fact.before, fact.after):
                 handle(journey, fact, touched)
         for test, handle in plan:
             if test is None or test(fact):
@@ -267,29 +244,15 @@ class Engine:
         for key in linked_keys([merge]):
             other = self._charts.get(key)
             if other is None:
-                self._charts[key] = chart
+                chart.keys.add(key)
             elif other is not chart:
                 chart.take_over(other)
-                for own, held in self._charts.items():
-                    if held is other:
-                        self._charts[own] = chart
+        self._charts.update(dict.fromkeys(chart.keys, chart))
 
     def _read_later(self, chart: Chart) -> None:
         if not chart.to_read:
             chart.to_read, chart.is_plain = True, False
             self._to_read.append(chart)
-
-    def _plan(self, shape: Shape) -> tuple[Shape, Plan]:
-        planned = (shape, [entry for form in self._forms for entry in form.plan(shape)])
-        self._plans[shape] = planned
-        return planned
-
-    def _moves_of(self, before: str | None, after_: str | None) -> Plan:
-        plan = self._moves.get((before, after_))
-        if plan is None:
-            plan = [entry for form in self._forms for entry in form.moves(before, after_)]
-            self._moves[before, after_] = plan
-        return plan
 
     # The clock
 
@@ -364,7 +327,7 @@ class Engine:
         self._touched += now_there.values()
 
     def _forget(self, chart: Chart) -> None:
-        for key in [key for key, held in self._charts.items() if held is chart]:
+        for key in chart.keys:
             del self._charts[key]
         for case in chart.cases().values():
             case.gone = True
@@ -429,7 +392,7 @@ class Engine:
         before = (alert.state, alert.level, alert.reason)
         grace = form.policy.grace
         if grace is None:
-            grace = self.registry.source(case.trigger.event.source).grace or timedelta(0)
+            grace = self._book.registry.source(case.trigger.event.source).grace or timedelta(0)
         look_again = follow(
             alert, judged, form.due(case), form.policy, grace, self.now, held_since, may_fire=may_fire
         )

@@ -6,7 +6,9 @@ import gc
 import multiprocessing
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Final
@@ -35,6 +37,10 @@ class Input(msgspec.Struct, gc=False):
     """Where the clock stands at the end; None when there is nothing to read."""
     left_out: int
     """Events that arrive after that."""
+
+
+class Killed(Exception):  # noqa: N818 - named for what happened
+    """A process that ran a part of a replay was ended from outside."""
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -87,20 +93,32 @@ def replay(
 ) -> Outcome:
     """Run the rules over the input, by patient in `jobs` processes; the outcome does not depend on their number.
 
-    `progress` is told now and then how many events more have been taken.
+    `progress` is told now and then how many events more have been taken. Raises `Killed`.
     """
     listened = {event.source for event in taken.events if event.type == HEARTBEAT}
     parts = shares(taken.events, jobs) if jobs > 1 else [taken.events]
     if len(parts) < 2:
         return _ordered([_run(_Work(rules, registry, parts, taken.until, listened), 0, progress)])
     work = _Work(rules, registry, _with_silence_heard(parts, taken.events, listened), taken.until, listened)
-    context = multiprocessing.get_context(_start_method())
-    with context.Pool(len(parts), _keep, (work,)) as pool:
-        outcomes = []
-        for part, packed in zip(parts, pool.imap(_run_kept, range(len(parts))), strict=True):
-            outcomes.append(_unpacker.decode(packed))
-            progress(len(part))
+    outcomes = []
+    for part, packed in zip(parts, _in_processes(work), strict=True):
+        outcomes.append(_unpacker.decode(packed))
+        progress(len(part))
     return _ordered(outcomes)
+
+
+def _in_processes(work: _Work) -> Iterator[bytes]:
+    """The outcome of each part, packed, from a process of its own; when one ends badly, all end."""
+    context = multiprocessing.get_context(_start_method())
+    with ProcessPoolExecutor(len(work.parts), context, _keep, (work,)) as pool:
+        try:
+            yield from pool.map(_run_kept, range(len(work.parts)))
+        except BrokenProcessPool as broken:
+            raise Killed("one of the processes was killed, perhaps for want of memory") from broken
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def stays(registry: Registry, taken: Input) -> list[Stay]:
