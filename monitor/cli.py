@@ -144,10 +144,13 @@ def main(argv: Sequence[str], stdin: BinaryIO, stdout: TextIO, stderr: TextIO) -
 
 
 def _run(argv: Sequence[str], streams: Streams) -> int:
+    help_, complaint = io.StringIO(), io.StringIO()  # argparse would pass over that it cannot write
     try:
-        with redirect_stdout(streams.stdout), redirect_stderr(streams.stderr):
+        with redirect_stdout(help_), redirect_stderr(complaint):
             args = _parser().parse_args(argv)
-    except SystemExit as exit_:  # argparse has said why
+    except SystemExit as exit_:
+        streams.note(complaint.getvalue())
+        streams.print(help_.getvalue())
         return exit_.code if isinstance(exit_.code, int) else USAGE
     code: int = args.command(args, streams)
     return code

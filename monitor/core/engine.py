@@ -263,6 +263,9 @@ class Engine:
         if self._touched or self._to_read:
             self._settle(changes)
         while due and due[0] < clock:
+            if _is_over(due[0][3]):
+                heapq.heappop(due)
+                continue
             self.now = due[0][:2]
             self._settle(changes)
         self.now = clock
@@ -275,7 +278,7 @@ class Engine:
         while due and due[0] < (at, phase + 1):
             what = heapq.heappop(due)[3]
             if isinstance(what, Case):
-                if not what.gone:
+                if not _is_over(what):
                     self._touched.append(what)
             elif isinstance(what, Feed):
                 self._turn(what, changes)
@@ -523,6 +526,18 @@ class Engine:
                 old.alert.change_at(self.now)
                 changes.append(self._alert_change(old, old.alert))
         changes[first:] = sorted(changes[first:], key=within_instant)
+
+
+_DECIDED: Final = frozenset({"met", "late", "missed", "void", "violated"})
+
+
+def _is_over(what: Case | Chart | Feed) -> bool:
+    """Whether the clock alone can change nothing more: most cases are met long before they are due."""
+    if not isinstance(what, Case):
+        return False
+    if what.gone:
+        return True
+    return what.alert is None and what.judged is not None and what.judged.verdict in _DECIDED
 
 
 _packer = msgspec.json.Encoder()

@@ -1,7 +1,9 @@
 """`handoff replay` and `handoff journeys`: a finished history in, tables, verdicts, alerts and stays out."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -366,6 +368,49 @@ def test_the_number_of_processes_changes_nothing(handoff, write, tmp_path, seed,
     [(result, alerts)] = found
     assert len(result.out.splitlines()) > 50
     assert ('"rule":"feed"' in alerts) == heartbeats
+
+
+def children_of(process):
+    return [
+        int(each) for each in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    ("signal_", "to_child", "code", "err"),
+    [
+        (
+            signal.SIGKILL,
+            True,
+            3,
+            "handoff: one of the processes was killed, perhaps for want of memory; try fewer --jobs\n",
+        ),
+        (signal.SIGINT, False, 130, "handoff: interrupted\n"),
+    ],
+)
+def test_a_process_that_ends_ends_the_replay(inputs, write, tmp_path, signal_, to_child, code, err):
+    write(
+        "slow.jsonl",
+        "".join(event(n, f"{n % 20}:{n % 60:02}", "depart", f"p{n % 40}") for n in range(20_000)),
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "monitor",
+        "replay",
+        "--rules",
+        "rules.yaml",
+        "--jobs",
+        "2",
+        "slow.jsonl",
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while len(children := children_of(process)) < 2:
+            assert process.poll() is None
+        os.kill(children[0] if to_child else process.pid, signal_)
+        out, said = process.communicate(timeout=30)
+    assert (process.returncode, out, said.decode()) == (code, b"", err)
 
 
 def test_journeys_are_stays_a_line(handoff, write):

@@ -1,6 +1,8 @@
 """Wrong usage, interruption and faults: an exit code and a line, never a traceback."""
 
 import io
+import json
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -76,7 +78,47 @@ def test_output_that_cannot_be_written_is_3(handoff):
     err = io.StringIO()
     line = b'{"id":"1","type":"a","patient":"p","occurred_at":"2024-01-01T10:00:00Z"}'
     assert cli.main(["decode", "-"], io.BytesIO(line), Full(), err) == 3
-    assert err.getvalue() == "handoff: No space left on device\n"
+    assert err.getvalue() == "handoff: cannot write to stdout: No space left on device\n"
+
+
+def test_results_are_written_whatever_becomes_of_stderr():
+    out = io.StringIO()
+    line = b'{"id":"1","type":"a","patient":"p","occurred_at":"2024-01-01T10:00:00Z"}\nnonsense'
+    assert cli.main(["decode", "-"], io.BytesIO(line), out, Full()) == 1
+    assert '"patient":"p"' in out.getvalue()
+
+
+def shell(line, folder):
+    """The exit code, stdout and stderr of a line of shell in which `handoff` is the program."""
+    line = line.replace("handoff", f"{shlex.quote(sys.executable)} -m monitor")
+    found = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True)
+    return found.returncode, found.stdout, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "err"),
+    [
+        ("handoff schema >&-", 3, "handoff: cannot write to stdout: it is closed\n"),
+        ("handoff --help >&-", 3, "handoff: cannot write to stdout: it is closed\n"),
+        ("handoff schema >/dev/full", 3, "handoff: cannot write to stdout: No space left on device\n"),
+        ("handoff --help >/dev/full", 3, "handoff: cannot write to stdout: No space left on device\n"),
+        ("handoff decode - <&-", 3, "handoff: cannot read -: it is closed\n"),
+        ("handoff check - <&-", 3, "handoff: cannot read -: it is closed\n"),
+        ("handoff decode gone 2>/dev/full", 3, ""),
+        ("handoff decode gone 2>&-", 3, ""),
+        ("handoff schema >/dev/full 2>&1", 3, ""),
+        ("handoff schema >&- 2>&-", 3, ""),
+    ],
+)
+def test_a_standard_stream_that_is_closed_or_full_is_a_line_and_3(tmp_path, line, code, err):
+    assert shell(line, tmp_path) == (code, "", err)
+
+
+@pytest.mark.parametrize("broken", ["<&-", "2>&-", "2>/dev/full", "<&- 2>&-"])
+def test_a_standard_stream_that_is_not_needed_may_be_broken(tmp_path, broken):
+    code, out, err = shell(f"handoff schema {broken}", tmp_path)
+    assert (code, err) == (0, "")
+    json.loads(out)
 
 
 def test_the_program_exits_with_the_code_of_the_command(tmp_path):
