@@ -7,9 +7,10 @@ import multiprocessing
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext, SpawnContext
 from operator import attrgetter
 from typing import Final
 from zlib import crc32
@@ -109,16 +110,39 @@ def replay(
 
 def _in_processes(work: _Work) -> Iterator[bytes]:
     """The outcome of each part, packed, from a process of its own; when one ends badly, all end."""
-    context = multiprocessing.get_context(_start_method())
-    with ProcessPoolExecutor(len(work.parts), context, _keep, (work,)) as pool:
-        try:
-            yield from pool.map(_run_kept, range(len(work.parts)))
-        except BrokenProcessPool as broken:
-            raise Killed("one of the processes was killed, perhaps for want of memory") from broken
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    context = _context()
+    receivers = []
+    try:
+        with _interrupts_wait():
+            for number in range(len(work.parts)):
+                receiver, sender = context.Pipe(duplex=False)
+                context.Process(target=_run_and_send, args=(work, number, sender), daemon=True).start()
+                sender.close()  # so that the end of the process is the end of the pipe
+                receivers.append(receiver)
+        for receiver in receivers:
+            found = receiver.recv()
+            if isinstance(found, Exception):
+                raise found
+            yield found
+    except EOFError as error:
+        raise Killed("one of the processes was killed, perhaps for want of memory") from error
+    finally:
+        for process in multiprocessing.active_children():
+            process.terminate()
+            process.join()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """An interrupt while processes are started comes when all of them are known, and can be ended."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stays(registry: Registry, taken: Input) -> list[Stay]:
@@ -203,23 +227,24 @@ class _Work(msgspec.Struct):
     listened: set[str]
 
 
-_kept: list[_Work] = []
-_packer: Final = msgspec.msgpack.Encoder()  # much faster than pickle, which a pool would use
+_packer: Final = msgspec.msgpack.Encoder()  # much faster than pickle
 _unpacker: Final = msgspec.msgpack.Decoder(Outcome)
 
 
-def _start_method() -> str:
+def _context() -> ForkContext | SpawnContext:
     """A forked process has the events already; elsewhere they are sent to it."""
-    return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    if "fork" in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("fork")
+    return multiprocessing.get_context("spawn")
 
 
-def _keep(work: _Work) -> None:
+def _run_and_send(work: _Work, number: int, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
-    _kept.append(work)
-
-
-def _run_kept(number: int) -> bytes:
-    return _packer.encode(_run(_kept[-1], number, lambda _events: None))
+    try:
+        found: bytes | Exception = _packer.encode(_run(work, number, lambda _events: None))
+    except Exception as error:  # noqa: BLE001 - told by the first process, without the data that led to it
+        found = error
+    sender.send(found)
 
 
 def _run(work: _Work, number: int, progress: Callable[[int], None]) -> Outcome:
