@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -99,6 +99,34 @@ class Engine:
         changes = self._run_until((now, 0))
         self._settle(changes)
         return changes
+
+    def recall(self, events: Iterable[Event], now: datetime) -> None:
+        """Take events of the past, with their arrivals, and stand at a clock after them, without living through it.
+
+        Verdicts and stays are those of that clock, for they follow from the facts alone; alerts, which also depend on
+        what was known when, are not raised. For looking back at a finished history, at a fraction of the cost.
+        """
+        for event in events:
+            feed = self.feeds.get(event.source)
+            if feed is not None:
+                feed.heard(arrival(event))
+            if event.type != HEARTBEAT:
+                self._take(event, arrival(event))
+        self.now = (now, 0)
+        for chart in self._to_read:
+            if chart.to_read:
+                self._read(chart, [])
+        self._to_read, self._touched, self._due = [], [], []
+
+    def stale(self) -> int:
+        """How many cases were over before their triggers arrived (contract, section 5, Old news)."""
+        return sum(
+            judged is not None and self._is_stale(case, judged)
+            for chart in unique(self._charts.values())
+            for journey in chart.journeys
+            for case in journey.cases
+            for judged in (self._judge(case)[0],)
+        )
 
     def next_due(self) -> datetime | None:
         """The next instant at which something may change without an event."""

@@ -173,6 +173,20 @@ def test_any_order_of_arrival_gives_the_same_verdicts_in_the_end(scenario: Scena
     agree(told(one), told(other))
 
 
+@often(0.1)
+@given(scenarios(), st.randoms(use_true_random=False))
+def test_a_history_that_is_only_recalled_has_the_same_verdicts(scenario: Scenario, shuffler: Any) -> None:
+    show(scenario)
+    lived, recalled = fresh(scenario), fresh(scenario)
+    run(lived, scenario.events, scenario.until)
+    known = [event for event in scenario.events if event.arrived_at <= scenario.until]
+    if not scenario.listened:  # what was heard when, the engine must be told in order
+        shuffler.shuffle(known)
+    recalled.recall(known, scenario.until)
+    agree(told(recalled), told(lived))
+    assert sorted(recalled.stays(), key=str) == sorted(lived.stays(), key=str)
+
+
 @often(0.05)
 @given(scenarios(), st.data())
 def test_a_duplicate_changes_nothing(scenario: Scenario, data: Any) -> None:
