@@ -25,13 +25,22 @@ from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO, cast
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from monitor.core.event import EARLIEST, LATEST, Event
+from monitor.core.event import EARLIEST, HEARTBEAT, LATEST, Event
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, Rule
 from monitor.formats import canonical
 from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping
-from monitor.ingest.files import REGISTRY_FILE, STDIN, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
+from monitor.ingest.files import (
+    NOT_XML,
+    REGISTRY_FILE,
+    STDIN,
+    UNKNOWN_FORMAT,
+    Unreadable,
+    read,
+    rule_files,
+    whole,
+)
 from monitor.rulefile.load import load_registry, load_rules
 from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_github, as_json, as_text
@@ -222,6 +231,19 @@ def _mapping(args: argparse.Namespace, streams: Streams) -> Mapping | None:
     return mapping
 
 
+def _rule_files(paths: Sequence[str], streams: Streams) -> list[tuple[str, bytes]]:
+    """The rule files that paths name, some for each."""
+    files = []
+    for path in paths:
+        of_path = rule_files([path], streams.stdin) if path else []
+        if not of_path:
+            raise Failed(
+                USAGE, f"no rule files in `{path}`: name a YAML file, a directory of them or pack:NAME"
+            )
+        files += of_path
+    return files
+
+
 def _rules(files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams) -> list[Rule]:
     rules, problems = load_rules(files, registry)
     _tell(problems, streams)
@@ -239,38 +261,37 @@ class _Read(NamedTuple):
 
     events: list[Event]
     rejects: Counter[str]
-    unreadable: str | None
-    """Why the rest could not."""
+    unreadable: list[str]
+    """Why the rest could not, a line for each file."""
 
 
 def _read(args: argparse.Namespace, registry: Registry, streams: Streams) -> _Read:
     """All events of the input; a file that breaks off ends it, and what stands before that counts."""
     events: list[Event] = []
     rejects: Counter[str] = Counter()
-    unreadable = None
+    unreadable: list[str] = []
     try:
         for file, _, found in read(args.files, registry, _mapping(args, streams), streams.stdin):
             if not isinstance(found, Reject):
                 events += found
-            elif found.reason == UNKNOWN_FORMAT:
-                unreadable = str(Unreadable(file, found.detail))
+            elif found.reason in {UNKNOWN_FORMAT, NOT_XML}:
+                unreadable.append(str(Unreadable(file, found.detail)))
             else:
                 rejects[found.reason] += 1
     except Unreadable as error:
-        unreadable = str(error)
-    if unreadable is not None and not events:
-        raise Failed(UNABLE, unreadable)
+        unreadable.append(str(error))
+    if (unreadable or rejects) and not events:
+        _say_rejects(rejects, streams)
+        raise Failed(UNABLE, "\nhandoff: ".join(unreadable) or "no message of the input could be used")
     return _Read(events, rejects, unreadable)
 
 
 def _noticed(was: _Read, taken: Input, registry: Registry, counts: dict[str, int], streams: Streams) -> int:
     """Say what was read and what was odd about it, a line each; returns the exit code."""
     streams.flush()
-    patients = len({event.patient for event in was.events})
+    patients = len({event.patient for event in was.events if event.type != HEARTBEAT})
     streams.say(f"events: {len(was.events):,} of {patients:,} patients")
-    if was.rejects:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(was.rejects.items()))
-        streams.say(f"rejects: {was.rejects.total():,} ({reasons})")
+    _say_rejects(was.rejects, streams)
     if taken.left_out:
         streams.say(f"left out, for they arrive later: {taken.left_out:,}")
     unmapped = _unmapped(was.events, registry)
@@ -279,10 +300,15 @@ def _noticed(was: _Read, taken: Input, registry: Registry, counts: dict[str, int
     for name, count in sorted(counts.items()):
         if count:
             streams.say(f"{name}: {count:,}")
-    if was.unreadable is not None:
-        streams.say(was.unreadable)
-        return UNABLE
-    return FINE
+    for why in was.unreadable:
+        streams.say(why)
+    return UNABLE if was.unreadable else FINE
+
+
+def _say_rejects(rejects: Counter[str], streams: Streams) -> None:
+    if rejects:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejects.items()))
+        streams.say(f"rejects: {rejects.total():,} ({reasons})")
 
 
 def _unmapped(events: Sequence[Event], registry: Registry) -> Counter[str]:
@@ -345,7 +371,7 @@ def _journeys(args: argparse.Namespace, streams: Streams) -> int:
 def _check(args: argparse.Namespace, streams: Streams) -> int:
     """A path that is named `microsystems.yaml` is checked as a registry."""
     registries = [path for path in args.paths if Path(path).name == REGISTRY_FILE]
-    files = rule_files([path for path in args.paths if path not in registries], streams.stdin)
+    files = _rule_files([path for path in args.paths if path not in registries], streams)
     registry: Registry | None = None
     problems: list[Problem] = []
     for name in dict.fromkeys([*registries, *([args.microsystems] if args.microsystems else [])]):
@@ -377,15 +403,19 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
     if not args.files:
         raise Failed(USAGE, "replay: which FILE? (`-` is stdin)")
     registry = _registry(args, streams)
-    files = rule_files(rules_paths, streams.stdin)
+    files = _rule_files(rules_paths, streams)
     if args.alerts is not None:
         _check_can_write(args.alerts, [*args.files, *_settings(args), *(name for name, _ in files)], streams)
     rules = _rules(files, registry if args.microsystems else None, streams)
+    if not rules:
+        raise Failed(USAGE, f"replay: there is no rule in {', '.join(rules_paths)}")
     cases = [rule for rule in rules if isinstance(rule, CaseRule)]
     was = _read(args, registry, streams)
     taken = _arranged(args, was)
     with _progress(len(taken.events), streams) as progress:
-        outcome = replay(cases, registry, taken, jobs=args.jobs, progress=progress)
+        outcome = replay(
+            cases, registry, taken, jobs=args.jobs, alerts=args.alerts is not None, progress=progress
+        )
     populations = evaluate(rules, registry, taken, outcome)
     if args.alerts is not None:
         changes = sorted([*outcome.alerts, *populations.alerts], key=when)

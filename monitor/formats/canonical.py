@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
-from monitor.core.event import Event, canonical_fields, moment_text
+from monitor.core.event import Event, Precision, canonical_fields, moment_text
 from monitor.formats.reject import Reject
 
 ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
@@ -15,6 +15,8 @@ ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder(order="sorted")
+_ECHOES: Final = "Invalid enum value"
+"""What msgspec says of a wrong `precision`, before the value, which may hold anything."""
 _WHERE = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -34,9 +36,12 @@ def reject(error: Exception) -> Reject:
     """What an error of `decode` says of the line: no JSON at all (`not-json`), or no event (`not-an-event`)."""
     if not isinstance(error, msgspec.ValidationError):
         return Reject("not-json", "nested too deeply" if isinstance(error, RecursionError) else str(error))
-    detail = str(error)
-    where = _WHERE.search(detail)
-    return Reject("not-an-event", _WHERE.sub("", detail), field=where[1] or None if where else None)
+    text = str(error)
+    where = _WHERE.search(text)
+    detail = _WHERE.sub("", text)
+    if detail.startswith(_ECHOES):
+        detail = f"must be one of {', '.join(get_args(Precision))}"
+    return Reject("not-an-event", detail, field=where[1] or None if where else None)
 
 
 def encode(event: Event) -> bytes:

@@ -26,6 +26,8 @@ Item = tuple[str, int, list[Event] | Reject]
 STDIN: Final = "-"
 REGISTRY_FILE: Final = "microsystems.yaml"
 UNKNOWN_FORMAT: Final = "format-not-recognised"
+NOT_XML: Final = "not-xml"
+"""The reasons of rejects after which nothing more of a file can be read."""
 
 _GZIP: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -37,10 +39,11 @@ _PACK: Final = "pack:"
 
 
 class Unreadable(Exception):  # noqa: N818 - named for what the file is
-    """A file that is missing, may not be read, or is broken; `file` and `why` say which, and why."""
+    """A file that is missing, may not be read, or is broken: `file`, `why`, and the number of files after it, `unread`."""
 
-    def __init__(self, file: str, why: str) -> None:
-        super().__init__(f"cannot read {file}: {why}")
+    def __init__(self, file: str, why: str, unread: int = 0) -> None:
+        after = f"; {unread} more after it not read" if unread else ""
+        super().__init__(f"cannot read {file}: {why}{after}")
         self.file = file
         self.why = why
 
@@ -52,8 +55,8 @@ def read(
 
     Whatever the bytes are, they become events or rejects. Raises `Unreadable`, after all that could be read.
     """
-    for path in paths:
-        with _readable(path), _opened(path, stdin) as stream:
+    for place, path in enumerate(paths, start=1):
+        with _readable(path, unread=len(paths) - place), _opened(path, stdin) as stream:
             for number, found in _messages(stream, registry, mapping):
                 yield path, number, found
 
@@ -94,15 +97,15 @@ def _pack(path: str) -> bytes:
 
 
 @contextmanager
-def _readable(path: str) -> Iterator[None]:
+def _readable(path: str, unread: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable(path, error.strerror or str(error)) from error
+        raise Unreadable(path, error.strerror or str(error), unread) from error
     except (EOFError, zlib.error) as error:
-        raise Unreadable(path, f"the gzip data is broken ({error})") from error
+        raise Unreadable(path, f"the gzip data is broken ({error})", unread) from error
     except UnicodeError as error:
-        raise Unreadable(path, f"the text is not {error}") from error
+        raise Unreadable(path, f"the text is not {error}", unread) from error
 
 
 @contextmanager

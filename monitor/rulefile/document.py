@@ -22,6 +22,10 @@ MOST_ALIASED: Final = 100_000
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same events; C where libyaml was built in
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_LOOKED_AT: Final = 1 << 20
+_HL7 = re.compile(rb"(?:\A|[\r\n\x0b])(?:MSH|FHS|BHS)[^\w\s:]")
+_HL7_WIDE = re.compile(rb"M\0S\0H\0|\0M\0S\0H")
+_TIME = re.compile(rb'"\d{4}-')
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that YAML does not allow (YAML 1.1, section 5.1)."""
 
@@ -78,7 +82,15 @@ class _Refused(Exception):  # noqa: N818 - it ends the reading of one file and n
 
 
 def read(name: str, content: bytes) -> tuple[SourceText, Node | None, list[Problem]]:
-    """The file's text, its one document and what is wrong with it as YAML; None where there is no document."""
+    """The file's text, its one document and what is wrong with it as YAML; None where there is no document.
+
+    Of a file of messages, which stands where YAML was expected when paths are mixed up, nothing is shown.
+    """
+    if (messages := _messages(content)) is not None:
+        source = SourceText(name, "")
+        message = f"this looks like {messages}, not like YAML"
+        problem = source.problem(0, 1, "not-yaml", message, "do the paths stand where they belong?")
+        return source, None, [msgspec.structs.replace(problem, excerpt=None)]
     try:
         source = SourceText(name, content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -87,6 +99,27 @@ def read(name: str, content: bytes) -> tuple[SourceText, Node | None, list[Probl
         message = f"not UTF-8: byte 0x{content[error.start]:02x}"
         return source, None, [source.problem(at, at + 1, "bad-encoding", message, "save the file as UTF-8")]
     return source, *compose(source)
+
+
+def _messages(content: bytes) -> str | None:
+    """What sort of messages a file holds, if it is plain that it does."""
+    head = content[:_LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _HL7.search(head) or _HL7_WIDE.search(head) or content.startswith(b"\x0b"):
+        return "HL7 messages"
+    lines = [line for line in head.splitlines() if line.strip()]
+    if any(_is_event(line, alone=len(lines) == 1) for line in lines if line.startswith(b"{")):
+        return "events"
+    return None
+
+
+def _is_event(line: bytes, *, alone: bool) -> bool:
+    """A line that is `alone` may also be a mapping, whose times are names of columns."""
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    has_time = _TIME.match(bytes(fields.get("occurred_at", b""))) is not None
+    return "patient" in fields and (has_time or not alone)
 
 
 def read_mapping(name: str, content: bytes) -> tuple[SourceText, Node | None, list[Problem]]:

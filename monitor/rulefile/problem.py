@@ -26,8 +26,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of problem it is: a slug that never changes."""
     message: str
     hint: str | None
-    excerpt: str
-    """The line as it stands in the file."""
+    excerpt: str | None
+    """The line as it stands in the file; None where it must not be shown."""
 
 
 class SourceText:
@@ -82,14 +82,17 @@ def as_text(problem: Problem) -> str:
     """The problem as a person reads it: place, what is wrong, the line with the part that is meant, one hint."""
     number = str(problem.line)
     gutter = " " * len(number)
-    excerpt, before = _clipped(problem)
-    width = max(1, min(problem.end_column - problem.column, len(excerpt) - before))
     lines = [
-        f"{problem.file}:{problem.line}:{problem.column}: {problem.severity}[{problem.code}]: {problem.message}",
-        f"{gutter} |",
-        f"{number} | {excerpt}".rstrip(),
-        f"{gutter} | {' ' * before}{'^' * width}",
+        f"{problem.file}:{problem.line}:{problem.column}: {problem.severity}[{problem.code}]: {problem.message}"
     ]
+    if problem.excerpt is not None:
+        excerpt, before = _clipped(problem.excerpt, problem.column - 1)
+        width = max(1, min(problem.end_column - problem.column, len(excerpt) - before))
+        lines += [
+            f"{gutter} |",
+            f"{number} | {excerpt}".rstrip(),
+            f"{gutter} | {' ' * before}{'^' * width}",
+        ]
     if problem.hint is not None:
         lines.append(f"{gutter} = hint: {problem.hint}")
     return "\n".join(lines)
@@ -114,10 +117,9 @@ def as_github(problem: Problem) -> str:
     return f"::{problem.severity} {properties}::{_escaped(message)}"
 
 
-def _clipped(problem: Problem) -> tuple[str, int]:
+def _clipped(excerpt: str, before: int) -> tuple[str, int]:
     """The line, or its part around the problem, and the number of characters before the problem in it."""
-    line = "".join(char if char.isprintable() else " " for char in problem.excerpt)
-    before = problem.column - 1
+    line = "".join(char if char.isprintable() else " " for char in excerpt)
     if len(line) <= _WIDEST:
         return line, before
     start = max(0, min(before - _WIDEST // 2, len(line) - _WIDEST))

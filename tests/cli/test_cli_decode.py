@@ -194,7 +194,11 @@ def test_a_broken_mapping_is_shown_with_its_place(handoff, write):
 
 def test_a_file_that_is_missing_ends_the_command_after_those_before_it(handoff, write):
     found = handoff("decode", write("a.jsonl", EVENT), "gone.jsonl", "a.jsonl")
-    assert found == (3, CANONICAL, "handoff: cannot read gone.jsonl: No such file or directory\n")
+    assert found == (
+        3,
+        CANONICAL,
+        "handoff: cannot read gone.jsonl: No such file or directory; 1 more after it not read\n",
+    )
 
 
 def test_a_folder_is_no_file(handoff):

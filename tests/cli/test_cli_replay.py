@@ -273,6 +273,41 @@ def test_an_unknown_pack_is_named(handoff, inputs):
     assert found.err.startswith("handoff: cannot read pack:nothing: there is no such pack")
 
 
+@pytest.mark.parametrize("command", [["journeys"], ["replay", "--rules", "rules.yaml"]])
+def test_an_input_of_rejects_alone_is_work_that_could_not_be_done(handoff, inputs, command):
+    assert handoff(*command, "-", stdin=b"{}\n{\n") == (
+        3,
+        "",
+        "handoff: rejects: 2 (not-an-event 1, not-json 1)\nhandoff: no message of the input could be used\n",
+    )
+
+
+def test_xes_that_breaks_off_is_a_file_that_breaks_off(handoff, inputs):
+    log = (
+        '<log><trace><string key="concept:name" value="A"/><event>'
+        '<string key="concept:name" value="depart"/><date key="time:timestamp" value="2024-01-01T10:00:00Z"/>'
+        "</event></trace><trace>"
+    )
+    found = handoff("replay", "--rules", "rules.yaml", "-", stdin=log.encode())
+    assert (found.code, found.err) == (
+        3,
+        "handoff: events: 1 of 1 patients\nhandoff: cannot read -: no element found: line 1, column 180\n",
+    )
+
+
+def test_files_after_one_that_cannot_be_read_are_told(handoff, inputs):
+    found = handoff("replay", "--rules", "rules.yaml", "events.jsonl", "gone", "events.jsonl", "events.jsonl")
+    assert found.err.endswith(
+        "handoff: cannot read gone: No such file or directory; 2 more after it not read\n"
+    )
+
+
+def test_a_heartbeat_is_no_patient(handoff, inputs):
+    beat = event(1, "00:00", "heartbeat", "-") + event(2, "00:00", "depart")
+    found = handoff("replay", "--rules", "rules.yaml", "-", stdin=beat.encode())
+    assert found.err == "handoff: events: 2 of 1 patients\n"
+
+
 def test_alerts_that_cannot_be_written_are_known_before_the_work(handoff, inputs):
     assert handoff("replay", "--rules", "rules.yaml", "--alerts", "no/where", "events.jsonl") == (
         3,

@@ -76,6 +76,43 @@ def test_a_file_that_is_missing_is_work_that_could_not_be_done(handoff):
     )
 
 
+@pytest.mark.parametrize("command", [["check", "empty"], ["check", ""], ["replay", "x", "--rules", "empty"]])
+def test_a_path_without_rule_files_is_wrong_usage(handoff, write, command):
+    write("empty/notes.txt", "")
+    write("other.yaml", GOOD)
+    found = handoff(*command)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("handoff: no rule files in `")
+
+
+def test_a_replay_needs_a_rule(handoff, write):
+    rules = write("none.yaml", "rules: []\n")
+    assert handoff("replay", "--rules", rules, "-") == (
+        2,
+        "",
+        "handoff: replay: there is no rule in none.yaml\n",
+    )
+
+
+def test_messages_in_the_place_of_rules_are_not_shown(handoff, write):
+    event = '{"id":"1","type":"a","patient":"Jane","occurred_at":"2024-01-01T10:00:00Z"}\n'
+    write("events.jsonl", event)
+    write("adt.hl7", "MSH|^~\\&|A\rPID|1||Jane\r")
+    write("framed.hl7", "\x0bMSH|^~\\&|A\rPID|1||Jane\r\x1c\r")
+    rules = write("rules.yaml", GOOD)
+    for wrong in ("events.jsonl", "adt.hl7", "framed.hl7"):
+        for command in (
+            ["check", wrong],
+            ["replay", "--rules", wrong, "--", rules],
+            ["replay", "--rules", rules, "--microsystems", wrong, "events.jsonl"],
+            ["replay", "--rules", rules, "--mapping", wrong, "events.jsonl"],
+        ):
+            found = handoff(*command)
+            assert found.code == 1
+            assert "error[not-yaml]: this looks like " in found.out + found.err
+            assert "Jane" not in found.out + found.err
+
+
 def test_rules_may_come_from_stdin(handoff):
     assert handoff("check", "-", stdin=GOOD.encode()).code == 0
 

@@ -60,6 +60,15 @@ def test_a_line_that_is_no_event_says_which_field_is_wrong(changed, reason, fiel
     assert (found.reason, found.field) == (reason, field)
 
 
+def test_a_reject_holds_nothing_of_the_line():
+    found = read(precision="Jane Doe 1950")
+    assert (found.field, found.detail) == ("precision", "must be one of second, minute, hour, day")
+    for name in [*LINE, "recorded_at", "arrived_at", "encounter", "cancels", "attributes", "source", "from"]:
+        for wrong in ("Jane Doe 1950", {"Jane Doe": "1950"}, ["Jane Doe"]):
+            found = read(**{name: wrong})
+            assert not isinstance(found, Reject) or "Jane" not in str(found)
+
+
 @pytest.mark.parametrize("line", [b"", b"{", b"nonsense", b'"\xff"', b"[" * 100_000])
 def test_a_line_that_is_no_json_says_so(line):
     assert canonical.read(line).reason in {"not-json", "not-an-event"}
