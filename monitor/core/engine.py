@@ -7,7 +7,7 @@ reading the contract from scratch at every event: in order it appends, else it r
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -106,11 +106,14 @@ class Engine:
         Verdicts and stays are those of that clock, for they follow from the facts alone; alerts, which also depend on
         what was known when, are not raised. For looking back at a finished history, at a fraction of the cost.
         """
+        of_patient: dict[str, list[Event]] = defaultdict(list)
         for event in events:
-            feed = self.feeds.get(event.source)
-            if feed is not None:
-                feed.heard(arrival(event))
+            if self.feeds and event.source in self.feeds:
+                self.feeds[event.source].heard(arrival(event))
             if event.type != HEARTBEAT:
+                of_patient[event.patient].append(event)
+        for own in of_patient.values():  # patient by patient: what is worked on stays in the processor's cache
+            for event in own:
                 self._take(event, arrival(event))
         self.now = (now, 0)
         for chart in self._to_read:
