@@ -112,7 +112,9 @@ class Engine:
                 self.feeds[event.source].heard(arrival(event))
             if event.type != HEARTBEAT:
                 of_patient[event.patient].append(event)
-        for own in of_patient.values():  # patient by patient: what is worked on stays in the processor's cache
+        for (
+            own
+        ) in of_patient.values():  # patient by patient: what is worked on stays in the processor's cache
             for event in own:
                 self._take(event, arrival(event))
         self.now = (now, 0)

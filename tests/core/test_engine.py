@@ -417,9 +417,9 @@ def test_loading_tells_what_changed_meanwhile_for_others():
     other.observe(at(60, "ask", patient="q"))
     other.advance(moment(60))
     changes = [*engine.load("q", other.dump("q")), *engine.advance(moment(70))]
-    assert [(change.patient, minutes(change.at)) for change in changes if isinstance(change, AlertChange)] == [
-        ("p", 30)
-    ]
+    assert [
+        (change.patient, minutes(change.at)) for change in changes if isinstance(change, AlertChange)
+    ] == [("p", 30)]
 
 
 def test_loading_loses_nothing_that_was_still_to_be_told():
