@@ -139,7 +139,7 @@ class Framer:
         return self._inside
 
     def _wait(self) -> None:
-        if len(self._buffer) > self._limit + 1:
+        if self._too_long or len(self._buffer) > self._limit + 1:
             self._too_long = True
             self.dropped += len(self._buffer) - 1
             del self._buffer[:-1]
