@@ -377,7 +377,8 @@ class Engine:
             return judged, None
         silent_since = self._silent_since(case)
         if silent_since is not None and judged.by_clock is not None and judged.by_clock >= silent_since:
-            judged = Judgement("unknown", "feed_silent")
+            # a step that waits for an unknown one is no more reached than missed
+            judged = None if judged.verdict == "void" else Judgement("unknown", "feed_silent")
         return judged, silent_since
 
     def _silent_since(self, case: Case) -> Clock | None:
