@@ -7,12 +7,14 @@ BIN := .venv/bin
 # uv from the PATH, else the one that `setup` puts into the virtual environment.
 UV = PATH="$$PATH:$(CURDIR)/$(BIN)" uv
 
+NEED_UV = $(UV) --version >/dev/null 2>&1 || { $(BIN)/python -m ensurepip >/dev/null && $(BIN)/python -m pip install --quiet uv; }
+
 setup: .venv/.synced
 
 .venv/.synced: uv.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(UV) --version >/dev/null 2>&1 || { $(BIN)/python -m ensurepip >/dev/null && $(BIN)/python -m pip install --quiet uv; }
-	$(UV) sync --frozen --quiet
+	$(NEED_UV)
+	$(UV) sync --frozen --quiet --inexact
 	touch $@
 
 check: setup  ## everything that can be said without running the code
@@ -31,7 +33,8 @@ demo: setup  ## the rule packs over the journeys of a made-up hospital
 	$(BIN)/handoff replay --rules pack:ed --rules pack:icu --rules pack:sepsis --microsystems rules/microsystems.yaml --until 2025-03-10T00:00:00Z --worst 6 demo/adt.hl7 demo/milestones.jsonl
 
 bench: setup  ## the budgets of the design, measured on this machine
-	$(UV) sync --frozen --quiet --group bench
+	$(NEED_UV)
+	$(UV) sync --frozen --quiet --inexact --group bench
 	$(BIN)/python -m bench
 
 format: setup
