@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import io
 import json
 import os
@@ -172,6 +173,8 @@ def entry() -> NoReturn:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     stdin = sys.stdin.buffer if sys.stdin else cast("BinaryIO", _Closed())
     stderr = sys.stderr or io.StringIO()
+    # Hardly anything that a command makes becomes garbage, and nothing in cycles: looking for it took a fifth of the time.
+    gc.set_threshold(200_000, 50, 1_000)
     if sys.stdout:
         code = main(sys.argv[1:], stdin, sys.stdout, stderr)
     else:  # as after `>&-`

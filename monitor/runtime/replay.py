@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import signal
 from collections import Counter
@@ -262,8 +261,6 @@ def _run_and_send(work: _Work, number: int, sender: Connection) -> None:
 
 def _run(work: _Work, number: int, progress: Callable[[int], None]) -> Outcome:
     """Run one part. Every part knows all the feeds; the first tells of them."""
-    # Hardly anything that is made here becomes garbage, and nothing in cycles: looking for it took a fifth of the time.
-    gc.set_threshold(200_000, 50, 1_000)
     engine = Engine(work.rules, work.registry, listened=work.listened, tells_verdicts=False)
     events = work.parts[number] if work.parts else []
     alerts: list[AlertChange] = []
