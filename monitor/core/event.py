@@ -57,8 +57,6 @@ _CANCEL_RANK: Final = _RANK.pop("CANCEL")
 MERGE_RANK: Final = _RANK["merge"]
 """Facts of this rank and above, merges and cancels, change what came before them."""
 
-CORE_TYPES: Final = frozenset(_RANK)
-"""The types whose meaning the contract fixes (section 2); any other word is a milestone."""
 CANCEL_PREFIX: Final = "cancel_"
 STATEFUL: Final = frozenset(
     {"register", "admit", "transfer", "arrive", "return", "leave", "discharge", "merge"}

@@ -179,12 +179,12 @@ class Registry(Model):
     _by_id: dict[str, Microsystem] = PrivateAttr(default_factory=dict)
     _above: dict[str, frozenset[str]] = PrivateAttr(default_factory=dict)
     _locations: list[tuple[tuple[str, ...], str]] = PrivateAttr(default_factory=list)
-    _mapped: dict[str, str] = PrivateAttr(default_factory=dict)
-    _unmapped: set[str] = PrivateAttr(default_factory=set)
+    _places: Places = PrivateAttr()
 
     @model_validator(mode="after")
     def _index(self) -> Registry:
         refuse(_complaints(self))
+        self._places = Places(self)
         nested: list[Microsystem | Mesosystem] = [*self.microsystems, *self.mesosystems]
         parents = {each.id: each.parent for each in nested}
         self._by_id = {each.id: each for each in self.microsystems}
@@ -200,16 +200,11 @@ class Registry(Model):
 
     def place(self, location: str | None) -> str | None:
         """The id of the microsystem that owns a location (an id, or a raw PL); one that maps to none keeps its name."""
-        if location is None:
-            return None
-        mapped = self._mapped.get(location)
-        if mapped is None:
-            mapped = self._mapped[location] = self._map(location)
-        return mapped
+        return None if location is None else self._places[location]
 
     def places(self) -> Places:
         """All locations by name, each with the microsystem that owns it."""
-        return Places(self)
+        return self._places
 
     def is_mapped(self, location: str) -> bool:
         """Whether a location belongs to a microsystem."""
@@ -220,7 +215,7 @@ class Registry(Model):
         return place is not None and meso in self._above.get(place, ())
 
     def timezone_of(self, *places: str | None) -> ZoneInfo:
-        """The zone of the first of the places that has one, itself or by what it nests in; else the registry's."""
+        """The zone of the first of the places that has one, else the registry's."""
         for place in places:
             found = self.microsystem(place)
             if found is not None and found.timezone is not None:
@@ -231,7 +226,8 @@ class Registry(Model):
         """The profile of a source; one that is not listed follows the standard."""
         return self.sources.get(name, _STANDARD)
 
-    def _map(self, location: str) -> str:
+    def find(self, location: str) -> str:
+        """Look a location up among the patterns, in their order; `place` remembers what it found."""
         if location in self._by_id:
             return location
         parts = location.split("^")
@@ -249,7 +245,7 @@ class Places(dict[str, str]):
         self._registry = registry
 
     def __missing__(self, location: str) -> str:
-        found = self[location] = self._registry.place(location) or location
+        found = self[location] = self._registry.find(location)
         return found
 
 

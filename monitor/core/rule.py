@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from monitor.core.text import (
-    CalendarDuration,
     Complaint,
     Day,
     Duration,
@@ -441,8 +440,3 @@ class RuleFile(Model):
 
     rules: list[Rule]
     """The rules, each with an id of its own."""
-
-
-def calendar_limit(limit: timedelta | CalendarDuration) -> bool:
-    """Whether a deadline is given in business or calendar days."""
-    return isinstance(limit, CalendarDuration)
