@@ -35,6 +35,7 @@ class Telling(Struct, eq=False, gc=False):
     from_: str | None = None
     to: str | None = None
     named: bool = True
+    unit: Seconds = 1  # how exactly `at` is given: 60 where the message has only minutes
 
 
 class Fact(Struct, eq=False, gc=False):
