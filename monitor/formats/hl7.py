@@ -64,6 +64,9 @@ MOVES: Final = {
 }
 """Triggers of one patient that give one event. A trigger that is nowhere in this module is the milestone `adt_` + trigger."""
 
+CLASS_CHANGES: Final = frozenset({"A06", "A07"})
+"""The patient becomes an inpatient or an outpatient; in many systems that is a new account or visit, the old one being in MRG."""
+_CHANGED_CLASS: Final = frozenset({MOVES[trigger].type for trigger in CLASS_CHANGES})
 PATIENT_MERGES: Final = frozenset({"A18", "A30", "A34", "A36", "A39", "A40", "A43", "A46", "A47"})
 """All of the patient in MRG-1 belongs to the patient in PID-3."""
 ACCOUNT_MERGES: Final = frozenset({"A18", "A35", "A36", "A41", "A44", "A49"})
@@ -190,7 +193,7 @@ def _sent(message: Message, trigger: str, registry: Registry) -> _Sent:
 def _events(sent: _Sent) -> list[Event]:
     trigger = sent.trigger
     if trigger in MOVES:
-        return [_moved(sent, MOVES[trigger])]
+        return _moved(sent, MOVES[trigger])
     if trigger in MERGES:
         return _merges(sent)
     if trigger in DELETIONS:
@@ -201,15 +204,24 @@ def _events(sent: _Sent) -> list[Event]:
         return [_link(sent)]
     if not _keys(sent, sent.message.first("PID"), 3, 2):
         return []
-    return [_moved(sent, Meaning(f"adt_{trigger.lower()}"))]
+    return _moved(sent, Meaning(f"adt_{trigger.lower()}"))
 
 
-# --- one patient, one event -----------------------------------------------------------------------------------
+# --- one patient ----------------------------------------------------------------------------------------------
 
 
-def _moved(sent: _Sent, meaning: Meaning) -> Event:
+def _moved(sent: _Sent, meaning: Meaning) -> list[Event]:
+    """The event of a trigger, and the new number of the visit where the change of class brought one."""
     message = sent.message
     group = _Group(message.first("PID"), message.first("PV1"), message.first("MRG"))
+    event = _movement_event(sent, group, meaning)
+    if sent.trigger in CLASS_CHANGES and event.type in _CHANGED_CLASS:
+        return [event, *_renumbering(sent, group, event)]
+    return [event]
+
+
+def _movement_event(sent: _Sent, group: _Group, meaning: Meaning) -> Event:
+    message = sent.message
     patient = _patient(sent, group.pid)
     movement = _movement(message)
     if movement is None:
@@ -227,6 +239,18 @@ def _moved(sent: _Sent, meaning: Meaning) -> Event:
     else:
         event.id = movement.id
     return event
+
+
+def _renumbering(sent: _Sent, group: _Group, event: Event) -> list[Event]:
+    """The merge by which the visit before a change of class goes on under the number that it has now."""
+    before, now = _numbers(sent.message, group)
+    if not before or event.encounter is None or before in (now, event.encounter):
+        return []
+    when = _When(Time(event.occurred_at, event.precision), event.recorded_at, {})
+    merge = _event(sent, _Group(), event.patient, Meaning("merge"), when, ordinal=1)
+    merge.encounter = before
+    merge.attributes["encounter_into"] = event.encounter
+    return [merge]
 
 
 def _event(
@@ -478,6 +502,13 @@ def _encounter(message: Message, group: _Group) -> str | None:
     return message.text(group.pv1, 19) or message.text(group.pid, 18) or None
 
 
+def _numbers(message: Message, group: _Group) -> tuple[str, str]:
+    """Of a change of class, the number before it and the one of the same kind now: visit numbers if both are sent."""
+    visit = message.text(group.mrg, 5), message.text(group.pv1, 19)
+    account = message.text(group.mrg, 3), message.text(group.pid, 18)
+    return visit if all(visit) or not account[0] else account
+
+
 def _location(sent: _Sent, pv1: Fields, numbers: tuple[int, ...]) -> str | None:
     """The first location (PL) that is not empty."""
     for number in numbers:
@@ -539,8 +570,8 @@ def _attributes(sent: _Sent, group: _Group, patient: str, when: _When) -> Attrib
             found[name] = value
     if "class" in found and sent.profile.classes:
         found["class"] = sent.profile.classes.get(text(pv1, 2), found["class"])
-    if sent.trigger in ("A06", "A07") and mrg:
-        prior = (text(mrg, 5) if text(pv1, 19) else "") or text(mrg, 3) or text(mrg, 5)
+    if sent.trigger in CLASS_CHANGES and mrg:
+        prior, _ = _numbers(sent.message, group)
         if prior:
             found["prior_encounter"] = prior
     if sent.trigger in ("A09", "A10", "A32", "A33"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.core.engine import Engine
 from monitor.core.event import Event, canonical_bytes
 from monitor.core.place import Registry
 from monitor.formats.hl7 import decode
@@ -248,8 +249,100 @@ def test_a_message_without_a_type_is_a_reject(kind):
 
 
 def test_a_class_change_names_the_account_before_it():
-    assert event(hl7("A06", "MRG|||ACC0")).attributes["prior_encounter"] == "ACC0"
-    assert event(hl7("A07", "MRG|||ACC0||V0")).attributes["prior_encounter"] == "V0"
+    assert events(hl7("A06", "MRG|||ACC0"))[0].attributes["prior_encounter"] == "ACC0"
+    assert events(hl7("A07", "MRG|||ACC0||V0"))[0].attributes["prior_encounter"] == "V0"
+
+
+@pytest.mark.parametrize(
+    ("mrg", "pid", "pv1", "before", "after"),
+    [
+        ("MRG|||ACC0||V0", {}, {}, "V0", "V1"),
+        ("MRG|||ACC0", {}, {}, "ACC0", "V1"),
+        ("MRG|||ACC0", {}, {19: ""}, "ACC0", "ACC1"),
+        ("MRG|||||V0", {}, {19: ""}, "V0", "ACC1"),
+        ("MRG|||ACC0||ACC1", {}, {}, "ACC1", "V1"),
+    ],
+)
+@pytest.mark.parametrize("trigger", ["A06", "A07"])
+def test_a_class_change_under_a_new_number_renames_the_visit_before_it(trigger, mrg, pid, pv1, before, after):
+    message = hl7(trigger, mrg, pid=pid, pv1=pv1)
+    change, merge = events(message)
+    assert change.encounter == after
+    assert (merge.type, merge.patient, merge.encounter) == ("merge", "P1", before)
+    assert merge.attributes == {"trigger": trigger, "encounter_into": after}
+    assert (merge.occurred_at, merge.recorded_at) == (change.occurred_at, change.recorded_at)
+    assert change.id.removesuffix("-0") == merge.id.removesuffix("-1")
+
+
+@pytest.mark.parametrize(
+    ("mrg", "pid", "pv1"),
+    [
+        ("MRG|P1^^^NORTH^MR", {}, {}),
+        ("MRG|||ACC0||V1", {}, {}),  # the visit keeps its number, whatever becomes of the account
+        ("MRG|||ACC1", {}, {}),
+        ("MRG|||V1", {}, {}),
+        ("MRG|||ACC0||V0", {18: ""}, {19: ""}),  # nothing to rename it to
+    ],
+)
+def test_a_class_change_that_names_no_other_number_is_one_event(mrg, pid, pv1):
+    assert [each.type for each in events(hl7("A06", mrg, pid=pid, pv1=pv1))] == ["admit"]
+
+
+@pytest.mark.parametrize("action", ["CANCEL", "DELETE", "REFERENCE"])
+def test_a_movement_of_a_class_change_that_is_taken_back_renames_nothing(action):
+    movement = f"ZBE|4711^PAS^1.2^ISO|20260301120000||{action}"
+    assert len(events(hl7("A06", "MRG|||||V0", movement))) == 1
+
+
+def journey(*received: bytes) -> list[tuple[str | None, str, datetime, datetime | None]]:
+    """The stays of what the messages say, once all have arrived: encounter, place, from when until when."""
+    found = [each for message in received for each in events(message)]
+    engine = Engine([], STANDARD)
+    engine.recall(found, utc(23))
+    return sorted(
+        [(stay.encounter, stay.place, stay.entered_at, stay.left_at) for stay in engine.stays()],
+        key=lambda stay: stay[2],
+    )
+
+
+REGISTERED = hl7("A04", evn={2: "20260301100100", 6: "20260301100000"}, pv1={3: ED, 19: "V0"})
+ADMITTED = hl7("A06", "MRG|||ACC1||V0")
+IN_ED, ON_WARD = ("V1", ED, utc(10), utc(12)), ("V1", W7, utc(12), None)
+
+
+def test_one_stay_goes_on_when_an_admission_brings_a_new_visit_number():
+    assert journey(REGISTERED, ADMITTED) == [IN_ED, ON_WARD]
+    assert journey(ADMITTED, REGISTERED, ADMITTED) == [IN_ED, ON_WARD]
+
+
+def test_a_copy_of_such_an_admission_under_another_control_id_changes_nothing():
+    again = hl7("A06", "MRG|||ACC1||V0", msh={10: "78"})
+    assert journey(REGISTERED, ADMITTED, again) == [IN_ED, ON_WARD]
+
+
+@pytest.mark.parametrize("visit", ["V0", "V1"])
+def test_when_such_an_admission_is_cancelled_the_patient_is_back_and_the_numbers_stay_one_visit(visit):
+    cancelled = hl7("A11", evn={2: "20260301123000"}, pv1={19: visit})
+    moved = hl7("A02", evn={2: "20260301130000", 6: "20260301130000"}, pv1={3: ICU, 19: visit})
+    assert journey(REGISTERED, ADMITTED, cancelled) == [("V1", ED, utc(10), None)]
+    assert journey(REGISTERED, ADMITTED, cancelled, cancelled, moved) == [
+        ("V1", ED, utc(10), utc(13)),
+        ("V1", ICU, utc(13), None),
+    ]
+
+
+def test_a_visit_that_gets_its_old_number_back_is_still_one_visit():
+    back = hl7(
+        "A07",
+        "MRG|||ACC1||V1",
+        evn={2: "20260301140000", 6: "20260301140000"},
+        pv1={3: ED, 6: W7, 19: "V0"},
+    )
+    assert journey(REGISTERED, ADMITTED, back) == [
+        ("V0", ED, utc(10), utc(12)),
+        ("V0", W7, utc(12), utc(14)),
+        ("V0", ED, utc(14), None),
+    ]
 
 
 def test_the_profile_gives_words_for_classes():
