@@ -12,115 +12,53 @@ import gc
 import io
 import json
 import os
-import shutil
 import sys
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, NoReturn, TextIO, cast
+from typing import BinaryIO, NoReturn, TextIO, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-from monitor.core.event import EARLIEST, HEARTBEAT, LATEST, Event
+from monitor.commands.loading import (
+    arranged,
+    counted,
+    mapping_of,
+    noticed,
+    read_events,
+    registry_of,
+    rule_files_of,
+    rules_and_files,
+    rules_of,
+    settings_of,
+)
+from monitor.commands.streams import (
+    FINE,
+    INTERRUPTED,
+    PROBLEMS,
+    UNABLE,
+    USAGE,
+    Failed,
+    Streams,
+    check_can_write,
+    progress_bar,
+    write_file,
+)
+from monitor.core.event import EARLIEST, LATEST
 from monitor.core.place import Registry
-from monitor.core.rule import CaseRule, Rule
+from monitor.core.rule import CaseRule
 from monitor.formats import canonical
 from monitor.formats.reject import Reject
-from monitor.formats.table import Mapping
-from monitor.ingest.files import (
-    NOT_XML,
-    REGISTRY_FILE,
-    STDIN,
-    UNKNOWN_FORMAT,
-    Unreadable,
-    read,
-    rule_files,
-    whole,
-)
+from monitor.ingest.files import REGISTRY_FILE, Unreadable, read, whole
 from monitor.rulefile.load import load_registry, load_rules
-from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_github, as_json, as_text
 from monitor.rulefile.schema import registry_schema, schema
 from monitor.runtime import output
 from monitor.runtime.population import evaluate
-from monitor.runtime.replay import Input, Killed, Outcome, arrange, replay, stays, when
+from monitor.runtime.replay import Killed, Outcome, replay, stays, when
 
-FINE: Final = 0
-PROBLEMS: Final = 1
-USAGE: Final = 2
-UNABLE: Final = 3
-INTERRUPTED: Final = 130
-
-_LONG: Final = 20_000
-"""Events from which on a progress bar is worth its line."""
-_AT_ONCE: Final = 500
-"""Lines that are written together."""
 _SHOW = {"text": as_text, "json": as_json, "github": as_github}
-
-
-class Streams(NamedTuple):
-    """Where a command reads and writes."""
-
-    stdin: BinaryIO
-    stdout: TextIO
-    stderr: TextIO
-
-    def say(self, text: str) -> None:
-        """Tell the user something that is no result."""
-        self.note(f"handoff: {text}\n")
-
-    def note(self, text: str) -> None:
-        """Write to stderr; what cannot be written there is lost, and nothing else is."""
-        with suppress(OSError):
-            self.stderr.write(text)
-
-    def print(self, text: str) -> None:
-        """Write a part of the result."""
-        with _writing("to stdout"):
-            self.stdout.write(text)
-
-    def flush(self) -> None:
-        """Have the result written so far leave the process."""
-        with _writing("to stdout"):
-            self.stdout.flush()
-
-    def print_all(self, lines: Iterable[str]) -> None:
-        """Write lines of the result, many at a time; those before an error are written too."""
-        held: list[str] = []
-        try:
-            for line in lines:
-                held.append(line)
-                if len(held) >= _AT_ONCE:
-                    text = "".join(held)
-                    held.clear()
-                    self.print(text)
-        finally:
-            self.print("".join(held))
-
-
-@contextmanager
-def _writing(where: str) -> Iterator[None]:
-    """Names what could not be written; that a reader of ours has gone is told by `BrokenPipeError`."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise Failed(UNABLE, f"cannot write {where}: {error.strerror}") from error
-
-
-class Failed(Exception):  # noqa: N818 - a command that ends early, with its exit code
-    """The command cannot go on; `code` is its exit code, and what is to be said has a text."""
-
-    def __init__(self, code: int, text: str | None = None) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
 
 
 def main(argv: Sequence[str], stdin: BinaryIO, stdout: TextIO, stderr: TextIO) -> int:
@@ -214,139 +152,11 @@ def _place_of(error: Exception) -> str:
 # What commands share
 
 
-def _registry(args: argparse.Namespace, streams: Streams) -> Registry:
-    if args.microsystems is None:
-        return Registry()
-    registry, problems = load_registry(args.microsystems, whole(args.microsystems, streams.stdin))
-    _tell(problems, streams)
-    if registry is None:
-        raise Failed(PROBLEMS)
-    return registry
-
-
-def _mapping(args: argparse.Namespace, streams: Streams) -> Mapping | None:
-    if args.mapping is None:
-        return None
-    mapping, problems = load_mapping(args.mapping, whole(args.mapping, streams.stdin))
-    _tell(problems, streams)
-    if mapping is None:
-        raise Failed(PROBLEMS)
-    return mapping
-
-
-def _rule_files(paths: Sequence[str], streams: Streams) -> list[tuple[str, bytes]]:
-    """The rule files that paths name, some for each."""
-    files = []
-    for path in paths:
-        of_path = rule_files([path], streams.stdin) if path else []
-        if not of_path:
-            raise Failed(
-                USAGE, f"no rule files in `{path}`: name a YAML file, a directory of them or pack:NAME"
-            )
-        files += of_path
-    return files
-
-
-def _rules(files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams) -> list[Rule]:
-    rules, problems = load_rules(files, registry)
-    _tell(problems, streams)
-    if any(problem.severity == "error" for problem in problems):
-        raise Failed(PROBLEMS)
-    return rules
-
-
-def _tell(problems: Sequence[Problem], streams: Streams) -> None:
-    streams.note("".join(as_text(problem) + "\n" for problem in problems))
-
-
-class _Read(NamedTuple):
-    """What could be read of the input."""
-
-    events: list[Event]
-    rejects: Counter[str]
-    unreadable: list[str]
-    """Why the rest could not, a line for each file."""
-
-
-def _read(args: argparse.Namespace, registry: Registry, streams: Streams) -> _Read:
-    """All events of the input; a file that breaks off ends it, and what stands before that counts."""
-    events: list[Event] = []
-    rejects: Counter[str] = Counter()
-    unreadable: list[str] = []
-    try:
-        for file, _, found in read(args.files, registry, _mapping(args, streams), streams.stdin):
-            if not isinstance(found, Reject):
-                events += found
-            elif found.reason in {UNKNOWN_FORMAT, NOT_XML}:
-                unreadable.append(str(Unreadable(file, found.detail)))
-            else:
-                rejects[found.reason] += 1
-    except Unreadable as error:
-        unreadable.append(str(error))
-    if (unreadable or rejects) and not events:
-        _say_rejects(rejects, streams)
-        raise Failed(UNABLE, "\nhandoff: ".join(unreadable) or "no message of the input could be used")
-    return _Read(events, rejects, unreadable)
-
-
-def _noticed(was: _Read, taken: Input, registry: Registry, counts: dict[str, int], streams: Streams) -> int:
-    """Say what was read and what was odd about it, a line each; returns the exit code."""
-    streams.flush()
-    patients = len({event.patient for event in was.events if event.type != HEARTBEAT})
-    streams.say(f"events: {len(was.events):,} of {patients:,} patients")
-    _say_rejects(was.rejects, streams)
-    if taken.left_out:
-        streams.say(f"left out, for they arrive later: {taken.left_out:,}")
-    unmapped = _unmapped(was.events, registry)
-    if unmapped:
-        streams.say(f"unmapped locations: {len(unmapped):,}, in {_counted(unmapped.total(), 'event')}")
-    for name, count in sorted(counts.items()):
-        if count:
-            streams.say(f"{name}: {count:,}")
-    for why in was.unreadable:
-        streams.say(why)
-    return UNABLE if was.unreadable else FINE
-
-
-def _say_rejects(rejects: Counter[str], streams: Streams) -> None:
-    if rejects:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejects.items()))
-        streams.say(f"rejects: {rejects.total():,} ({reasons})")
-
-
-def _unmapped(events: Sequence[Event], registry: Registry) -> Counter[str]:
-    """Locations that belong to no microsystem, by how many events name them; nothing where there is no registry."""
-    if not registry.microsystems:
-        return Counter()
-    named = Counter(place for event in events for place in {event.from_, event.to} if place is not None)
-    return Counter({place: count for place, count in named.items() if not registry.is_mapped(place)})
-
-
-def _arranged(args: argparse.Namespace, was: _Read) -> Input:
-    now = datetime.now(UTC)  # noqa: TID251 - the edge: without --until, what lies in the future is left out
-    return arrange(list(was.events), until=args.until, now=now, as_received=args.as_received)
-
-
-@contextmanager
-def _progress(total: int, streams: Streams) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr for a long input, where that is a terminal."""
-    if total < _LONG or not streams.stderr.isatty():
-        yield lambda _events: None
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(file=streams.stderr)
-    with Progress(
-        *columns, console=console, transient=True, auto_refresh=False
-    ) as bar:  # no thread beside a fork
-        task = bar.add_task("events", total=total)
-        yield lambda events: bar.update(task, advance=events, refresh=True)
-
-
 # The commands
 
 
 def _decode(args: argparse.Namespace, streams: Streams) -> int:
-    registry, mapping = _registry(args, streams), _mapping(args, streams)
+    registry, mapping = registry_of(args, streams), mapping_of(args, streams)
     rejected = False
 
     def lines() -> Iterator[str]:
@@ -364,17 +174,17 @@ def _decode(args: argparse.Namespace, streams: Streams) -> int:
 
 
 def _journeys(args: argparse.Namespace, streams: Streams) -> int:
-    registry = _registry(args, streams)
-    was = _read(args, registry, streams)
-    taken = _arranged(args, was)
+    registry = registry_of(args, streams)
+    was = read_events(args, registry, streams)
+    taken = arranged(args, was)
     streams.print_all(output.stay_line(stay) for stay in stays(registry, taken))
-    return _noticed(was, taken, registry, {}, streams)
+    return noticed(was, taken, registry, {}, streams)
 
 
 def _check(args: argparse.Namespace, streams: Streams) -> int:
     """A path that is named `microsystems.yaml` is checked as a registry."""
     registries = [path for path in args.paths if Path(path).name == REGISTRY_FILE]
-    files = _rule_files([path for path in args.paths if path not in registries], streams)
+    files = rule_files_of([path for path in args.paths if path not in registries], streams)
     registry: Registry | None = None
     problems: list[Problem] = []
     for name in dict.fromkeys([*registries, *([args.microsystems] if args.microsystems else [])]):
@@ -386,13 +196,9 @@ def _check(args: argparse.Namespace, streams: Streams) -> int:
     if problems:
         return PROBLEMS
     if args.format == "text":
-        checked = _counted(len(files) + len(registries), "file")
-        streams.print(f"{checked}, {_counted(len(rules), 'rule')}: no problems\n")
+        checked = counted(len(files) + len(registries), "file")
+        streams.print(f"{checked}, {counted(len(rules), 'rule')}: no problems\n")
     return FINE
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _schema(args: argparse.Namespace, streams: Streams) -> int:
@@ -402,31 +208,32 @@ def _schema(args: argparse.Namespace, streams: Streams) -> int:
 
 
 def _replay(args: argparse.Namespace, streams: Streams) -> int:
-    rules_paths, args.files = _rules_and_files(args)
+    rules_paths, args.files = rules_and_files(args)
     if not args.files:
         raise Failed(USAGE, "replay: which FILE? (`-` is stdin)")
-    registry = _registry(args, streams)
-    files = _rule_files(rules_paths, streams)
+    registry = registry_of(args, streams)
+    files = rule_files_of(rules_paths, streams)
     if args.alerts is not None:
-        _check_can_write(args.alerts, [*args.files, *_settings(args), *(name for name, _ in files)], streams)
-    rules = _rules(files, registry if args.microsystems else None, streams)
+        inputs = [*args.files, *settings_of(args), *(name for name, _ in files)]
+        check_can_write("replay: --alerts", args.alerts, inputs, streams)
+    rules = rules_of(files, registry if args.microsystems else None, streams)
     if not rules:
         raise Failed(USAGE, f"replay: there is no rule in {', '.join(rules_paths)}")
     cases = [rule for rule in rules if isinstance(rule, CaseRule)]
-    was = _read(args, registry, streams)
-    taken = _arranged(args, was)
-    with _progress(len(taken.events), streams) as progress:
+    was = read_events(args, registry, streams)
+    taken = arranged(args, was)
+    with progress_bar(len(taken.events), streams) as progress:
         outcome = replay(
             cases, registry, taken, jobs=args.jobs, alerts=args.alerts is not None, progress=progress
         )
     populations = evaluate(rules, registry, taken, outcome)
     if args.alerts is not None:
         changes = sorted([*outcome.alerts, *populations.alerts], key=when)
-        _write_file(args.alerts, map(output.alert_line, changes), streams)
+        write_file(args.alerts, map(output.alert_line, changes), streams)
     _show(args, cases, outcome, streams)
     if args.format == "text":
         streams.print(output.populations_text(populations))
-    return _noticed(was, taken, registry, outcome.counts, streams)
+    return noticed(was, taken, registry, outcome.counts, streams)
 
 
 def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome, streams: Streams) -> None:
@@ -436,84 +243,6 @@ def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome,
     streams.print(output.rule_table(rules, outcome.verdicts))
     if args.worst:
         streams.print(output.worst_tables(rules, outcome.verdicts, args.worst))
-
-
-def _rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Rule paths and input files: `--rules` takes several, and the input may stand right behind them.
-
-    The first path after a `--rules` is of rules; of the others those that are packs, YAML files or directories.
-    """
-    rules: list[str] = []
-    files: list[str] = []
-    for first, *more in args.rules:
-        rules.append(first)
-        for path in more:
-            of_rules = path.startswith("pack:") or path.endswith((".yaml", ".yml")) or Path(path).is_dir()
-            (rules if of_rules else files).append(path)
-    return rules, files + args.files
-
-
-def _settings(args: argparse.Namespace) -> list[str]:
-    return [path for path in (args.microsystems, args.mapping) if path is not None]
-
-
-def _check_can_write(path: str, inputs: Iterable[str], streams: Streams) -> None:
-    """Ends a command before its work where a file could not be written after it, or is one that it reads."""
-    target = Path(path).resolve()
-    why = None
-    if target.is_dir():
-        why = os.strerror(errno.EISDIR)
-    elif not target.parent.is_dir():
-        why = os.strerror(errno.ENOENT)
-    elif not os.access(target if target.exists() else target.parent, os.W_OK):
-        why = os.strerror(errno.EACCES)
-    if why is not None:
-        raise Failed(UNABLE, f"cannot write {path}: {why}")
-    if not target.is_file():
-        return
-    for each in inputs:
-        with suppress(OSError):  # it is missing, which is said when it is read, or it is no file
-            read_from = os.fstat(streams.stdin.fileno()) if each == STDIN else Path(each).stat()
-            if os.path.samestat(target.stat(), read_from):
-                raise Failed(USAGE, f"replay: --alerts {path} would overwrite what is read from {each}")
-
-
-def _write_file(path: str, lines: Iterable[str], streams: Streams) -> None:
-    """Write a file, which takes the place of an older one when all is in it; devices and pipes are written as they are."""
-    if _is_stdout(path, streams):
-        streams.print_all(lines)
-        return
-    with _writing(path):
-        if not _is_device(path):
-            _replace(Path(path).resolve(), lines)
-            return
-        with Path(path).open("a", encoding="utf-8") as device:
-            device.writelines(lines)
-
-
-def _is_stdout(path: str, streams: Streams) -> bool:
-    try:
-        return os.path.samestat(Path(path).stat(), os.fstat(streams.stdout.fileno()))
-    except OSError:
-        return False
-
-
-def _is_device(path: str) -> bool:
-    """Also `/dev/stderr` and its like, which may lead to a file that others write."""
-    return path.startswith("/dev/") or (Path(path).exists() and not Path(path).is_file())
-
-
-def _replace(target: Path, lines: Iterable[str]) -> None:
-    part = target.with_name(f".handoff-{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-        if target.exists():
-            shutil.copymode(target, part)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 # Arguments

@@ -15,7 +15,7 @@ RESERVED = {
     "faust": {"runtime/faust_app.py"},
     "kafka": {"ingest/kafka.py", "notify/kafka.py", "runtime/topics.py"},
     "prometheus_client": {"metrics.py"},
-    "rich": {"cli.py", "runtime/output.py"},
+    "rich": {"commands/streams.py", "commands/report.py", "runtime/output.py"},
     "structlog": {"log.py"},
     "yaml": {"rulefile/document.py", "rulefile/scenario.py", "settings.py"},
 }

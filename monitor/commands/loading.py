@@ -1,0 +1,159 @@
+"""What commands read before they can work: a registry, rules, a mapping, events; and what was noticed about them."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams
+from monitor.core.event import HEARTBEAT, Event
+from monitor.core.place import Registry
+from monitor.core.rule import Rule
+from monitor.formats.reject import Reject
+from monitor.formats.table import Mapping
+from monitor.ingest.files import NOT_XML, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
+from monitor.rulefile.load import load_registry, load_rules
+from monitor.rulefile.mapping import load_mapping
+from monitor.rulefile.problem import Problem, as_text
+from monitor.runtime.replay import Input, arrange
+
+
+def registry_of(args: argparse.Namespace, streams: Streams) -> Registry:
+    if args.microsystems is None:
+        return Registry()
+    registry, problems = load_registry(args.microsystems, whole(args.microsystems, streams.stdin))
+    tell(problems, streams)
+    if registry is None:
+        raise Failed(PROBLEMS)
+    return registry
+
+
+def mapping_of(args: argparse.Namespace, streams: Streams) -> Mapping | None:
+    if args.mapping is None:
+        return None
+    mapping, problems = load_mapping(args.mapping, whole(args.mapping, streams.stdin))
+    tell(problems, streams)
+    if mapping is None:
+        raise Failed(PROBLEMS)
+    return mapping
+
+
+def rule_files_of(paths: Sequence[str], streams: Streams) -> list[tuple[str, bytes]]:
+    """The rule files that paths name, some for each."""
+    files = []
+    for path in paths:
+        of_path = rule_files([path], streams.stdin) if path else []
+        if not of_path:
+            raise Failed(
+                USAGE, f"no rule files in `{path}`: name a YAML file, a directory of them or pack:NAME"
+            )
+        files += of_path
+    return files
+
+
+def rules_of(files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams) -> list[Rule]:
+    rules, problems = load_rules(files, registry)
+    tell(problems, streams)
+    if any(problem.severity == "error" for problem in problems):
+        raise Failed(PROBLEMS)
+    return rules
+
+
+def tell(problems: Sequence[Problem], streams: Streams) -> None:
+    streams.note("".join(as_text(problem) + "\n" for problem in problems))
+
+
+class Read(NamedTuple):
+    """What could be read of the input."""
+
+    events: list[Event]
+    rejects: Counter[str]
+    unreadable: list[str]
+    """Why the rest could not, a line for each file."""
+
+
+def read_events(args: argparse.Namespace, registry: Registry, streams: Streams) -> Read:
+    """All events of the input; a file that breaks off ends it, and what stands before that counts."""
+    events: list[Event] = []
+    rejects: Counter[str] = Counter()
+    unreadable: list[str] = []
+    try:
+        for file, _, found in read(args.files, registry, mapping_of(args, streams), streams.stdin):
+            if not isinstance(found, Reject):
+                events += found
+            elif found.reason in {UNKNOWN_FORMAT, NOT_XML}:
+                unreadable.append(str(Unreadable(file, found.detail)))
+            else:
+                rejects[found.reason] += 1
+    except Unreadable as error:
+        unreadable.append(str(error))
+    if (unreadable or rejects) and not events:
+        _say_rejects(rejects, streams)
+        raise Failed(UNABLE, "\nhandoff: ".join(unreadable) or "no message of the input could be used")
+    return Read(events, rejects, unreadable)
+
+
+def noticed(was: Read, taken: Input, registry: Registry, counts: dict[str, int], streams: Streams) -> int:
+    """Say what was read and what was odd about it, a line each; returns the exit code."""
+    streams.flush()
+    patients = len({event.patient for event in was.events if event.type != HEARTBEAT})
+    streams.say(f"events: {len(was.events):,} of {patients:,} patients")
+    _say_rejects(was.rejects, streams)
+    if taken.left_out:
+        streams.say(f"left out, for they arrive later: {taken.left_out:,}")
+    unmapped = _unmapped(was.events, registry)
+    if unmapped:
+        streams.say(f"unmapped locations: {len(unmapped):,}, in {counted(unmapped.total(), 'event')}")
+    for name, count in sorted(counts.items()):
+        if count:
+            streams.say(f"{name}: {count:,}")
+    for why in was.unreadable:
+        streams.say(why)
+    return UNABLE if was.unreadable else FINE
+
+
+def _say_rejects(rejects: Counter[str], streams: Streams) -> None:
+    if rejects:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejects.items()))
+        streams.say(f"rejects: {rejects.total():,} ({reasons})")
+
+
+def _unmapped(events: Sequence[Event], registry: Registry) -> Counter[str]:
+    """Locations that belong to no microsystem, by how many events name them; nothing where there is no registry."""
+    if not registry.microsystems:
+        return Counter()
+    named = Counter(place for event in events for place in {event.from_, event.to} if place is not None)
+    return Counter({place: count for place, count in named.items() if not registry.is_mapped(place)})
+
+
+def arranged(args: argparse.Namespace, was: Read) -> Input:
+    now = datetime.now(UTC)  # noqa: TID251 - the edge: without --until, what lies in the future is left out
+    return arrange(list(was.events), until=args.until, now=now, as_received=args.as_received)
+
+
+def rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Rule paths and input files: `--rules` takes several, and the input may stand right behind them.
+
+    The first path after a `--rules` is of rules; of the others those that are packs, YAML files or directories.
+    """
+    rules: list[str] = []
+    files: list[str] = []
+    for first, *more in args.rules:
+        rules.append(first)
+        for path in more:
+            of_rules = path.startswith("pack:") or path.endswith((".yaml", ".yml")) or Path(path).is_dir()
+            (rules if of_rules else files).append(path)
+    return rules, files + args.files
+
+
+def settings_of(args: argparse.Namespace) -> list[str]:
+    """The files that a command was given beside rules and input."""
+    return [path for path in (args.microsystems, args.mapping) if path is not None]
+
+
+def counted(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
