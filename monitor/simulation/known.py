@@ -1,0 +1,196 @@
+"""What is known of a journey at the end: the facts that stand, in order, and where the patient was.
+
+The truth's own reading of a simulated journey. It is written apart from the monitor and shares nothing with it, so
+that the two can be compared; it is simple because a journey says of each message which fact it is about.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from monitor.simulation.course import Attribute, Fact, Journey, Seconds, Telling
+
+Where = Callable[[str], tuple[str, str | None]]
+"""The microsystem that owns a raw location, and its kind; the location itself and None where no microsystem does."""
+
+_IN_ORDER: Final = (
+    *("pre_admit", "register", "pending_admit", "admit", "return", "MILESTONE"),
+    *("pending_transfer", "pending_discharge", "depart", "arrive", "transfer"),
+    *("update", "leave", "discharge", "merge"),
+)
+"""Which of several facts of one second comes first."""
+_RANK: Final = {name: rank for rank, name in enumerate(_IN_ORDER)}
+_MILESTONE: Final = _RANK["MILESTONE"]
+
+BRINGS: Final = frozenset({"register", "admit", "transfer", "arrive", "return"})
+"""Types of facts that open a visit, and bring the patient to their `to`."""
+
+
+class KnownFact(Struct, eq=False, gc=False):
+    """A fact as it stands at the end.
+
+    `number` is its place among the facts of its journey. `unit` says how exactly `at` is known: 60 is to the minute.
+    `key` tells visits apart, also those without a number. `place` and `kind` say where the patient of that visit is
+    from this fact on, `place_before` and `kind_before` where just before it.
+    """
+
+    number: int
+    at: Seconds
+    unit: Seconds
+    type: str
+    id: str
+    visit: str | None
+    key: str
+    attributes: dict[str, Attribute]
+    from_: str | None
+    from_kind: str | None
+    to: str | None
+    to_kind: str | None
+    place_before: str | None
+    kind_before: str | None
+    place: str | None
+    kind: str | None
+
+
+class KnownJourney(Struct, eq=False):
+    """What is known under one patient's key at the end, in order."""
+
+    patient: str
+    end: Seconds
+    facts: list[KnownFact]
+    of_type: dict[str, list[KnownFact]]
+
+    def each(self, *types: str) -> list[KnownFact]:
+        """The facts of these types, in order."""
+        if len(types) == 1:
+            return self.of_type.get(types[0], [])
+        found = [fact for name in types for fact in self.of_type.get(name, ())]
+        found.sort(key=_by_number)
+        return found
+
+
+def _by_number(fact: KnownFact) -> int:
+    return fact.number
+
+
+def known(journey: Journey, end: Seconds, where: Where) -> list[KnownJourney]:
+    """The journeys that are known at the end: several while merges between the patient's keys have not been told."""
+    said: list[tuple[Seconds, int, str, str, Fact, Telling]] = []
+    merges: list[Fact] = []
+    for fact in journey.facts:
+        last = last_word(fact, end)
+        if last is None:
+            continue
+        root, telling = last
+        if telling.at > end:
+            continue
+        if fact.type == "merge":
+            merges.append(fact)
+        said.append((telling.at, _RANK.get(fact.type, _MILESTONE), fact.source, root, fact, telling))
+    said.sort()
+    merged = {fact.patient: str(fact.attributes["into"]) for fact in merges if "into" in fact.attributes}
+    renamed = {
+        fact.visit: str(fact.attributes["encounter_into"])
+        for fact in merges
+        if "encounter_into" in fact.attributes
+    }
+    journeys: dict[str, list[tuple[Seconds, int, str, str, Fact, Telling]]] = defaultdict(list)
+    for each in said:
+        patient = each[4].patient
+        while patient in merged:
+            patient = merged[patient]
+        journeys[patient].append(each)
+    return [_timeline(patient, each, renamed, end, where) for patient, each in journeys.items()]
+
+
+def last_word(fact: Fact, end: Seconds) -> tuple[str, Telling] | None:
+    """The id under which a fact is known at the end, and what was last said of it; None when nothing was, or it was cancelled."""
+    told = fact.told
+    if len(told) == 1:
+        return (told[0].id, told[0]) if told[0].delivered_at <= end else None
+    reached = {telling.id for telling in told if telling.delivered_at <= end}
+    said = [telling for telling in told if telling.id in reached and telling.kind != "copy"]
+    if not said or any(telling.kind == "cancel" for telling in said):
+        return None
+    return said[0].id, max(said, key=_recorded)
+
+
+def _recorded(telling: Telling) -> tuple[Seconds, str]:
+    return telling.recorded_at, telling.id
+
+
+def _timeline(
+    patient: str,
+    said: Iterable[tuple[Seconds, int, str, str, Fact, Telling]],
+    renamed: dict[str | None, str],
+    end: Seconds,
+    where: Where,
+) -> KnownJourney:
+    """Follow one patient from place to place, visit by visit."""
+    nowhere: tuple[str | None, str | None] = (None, None)
+    is_in: dict[str, tuple[str | None, str | None]] = {}
+    open_visits: set[str] = set()
+    facts: list[KnownFact] = []
+    of_type: dict[str, list[KnownFact]] = {}
+    for number, (at, _, _, root, fact, telling) in enumerate(said):
+        kind = fact.type
+        visit = renamed.get(fact.visit, fact.visit)
+        if visit is None and len(open_visits) == 1:
+            (visit,) = open_visits
+        key = visit if visit is not None else f"none of {fact.patient}"
+        before = after = is_in.get(key, nowhere)
+        to = nowhere if telling.to is None else where(telling.to)
+        if kind in BRINGS:
+            if visit is not None:
+                open_visits.add(visit)
+            if telling.to is not None:
+                after = is_in[key] = to
+        elif kind == "discharge":
+            open_visits.discard(key)
+            after = is_in[key] = nowhere
+        from_ = before if telling.from_ is None else where(telling.from_)
+        known_fact = KnownFact(
+            number, at, telling.unit, kind, root, visit, key, fact.attributes, *from_, *to, *before, *after
+        )
+        facts.append(known_fact)
+        of_type.setdefault(kind, []).append(known_fact)
+    return KnownJourney(patient, end, facts, of_type)
+
+
+def together(one: KnownFact, other: KnownFact) -> bool:
+    """Whether two facts happened at one instant, as exactly as the less exact of them says."""
+    unit = max(one.unit, other.unit)
+    return one.at // unit == other.at // unit
+
+
+def same_visit(one: KnownFact, other: KnownFact) -> bool:
+    """Whether two facts are of one visit, as far as both have one."""
+    return one.visit is None or other.visit is None or one.visit == other.visit
+
+
+def anywhere(_one: KnownFact, _other: KnownFact) -> bool:
+    """Two facts of one patient, whatever the visits."""
+    return True
+
+
+def stays(
+    journey: KnownJourney, inside: Callable[[str | None, str | None], bool]
+) -> Iterator[tuple[KnownFact, KnownFact | None]]:
+    """Each unbroken time in places that are `inside(place, kind)`: the fact that began it, and the one that ended it, if any."""
+    entered: dict[str, KnownFact] = {}
+    found: list[tuple[KnownFact, KnownFact | None]] = []
+    for fact in journey.facts:
+        if fact.place == fact.place_before:
+            continue
+        is_inside = inside(fact.place, fact.kind)
+        if is_inside and fact.key not in entered:
+            entered[fact.key] = fact
+        elif not is_inside and fact.key in entered:
+            found.append((entered.pop(fact.key), fact))
+    yield from found
+    for fact in entered.values():
+        yield fact, None

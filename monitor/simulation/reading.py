@@ -1,0 +1,263 @@
+"""How the truth reads a standard: what was asked for, whether it came, and whether it came in time.
+
+Each function takes one known journey and yields what became of each case. Facts are told apart by plain tests,
+`Callable[[KnownFact], bool]`; whether two facts belong together by a `Pair`, same visit unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from monitor.simulation.course import Seconds
+from monitor.simulation.known import KnownFact, KnownJourney, same_visit, stays, together
+
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 86_400
+LONDON: Final = ZoneInfo("Europe/London")
+
+Test = Callable[[KnownFact], bool]
+Pair = Callable[[KnownFact, KnownFact], bool]
+Verdict = Literal["met", "late", "missed", "violated", "void", "open"]
+
+
+class Finding(NamedTuple):
+    """What became of one case; `of` is its trigger."""
+
+    of: KnownFact
+    verdict: Verdict
+    overdue: bool = False
+    delay_seconds: Seconds | None = None
+    step: str | None = None
+
+
+class Due(NamedTuple):
+    """When an answer is due; `last` is the last second that is in time."""
+
+    at: Seconds
+    last: Seconds
+
+
+Limit = Callable[[KnownFact], Due]
+
+
+def elapsed(seconds: Seconds) -> Limit:
+    """So long after the trigger; exactly then is in time."""
+
+    def due(trigger: KnownFact) -> Due:
+        return Due(trigger.at + seconds, trigger.at + seconds)
+
+    return due
+
+
+def calendar_days(days: int) -> Limit:
+    """By the end of that day after the trigger's own."""
+
+    def due(trigger: KnownFact) -> Due:
+        return _midnight_after(_day(trigger) + timedelta(days=days))
+
+    return due
+
+
+def business_days(days: int, holidays: frozenset[date]) -> Limit:
+    """By the end of that working day after the trigger's own day."""
+
+    def due(trigger: KnownFact) -> Due:
+        day, left = _day(trigger), days
+        while left:
+            day += timedelta(days=1)
+            if day.weekday() < 5 and day not in holidays:
+                left -= 1
+        return _midnight_after(day)
+
+    return due
+
+
+def local(fact: KnownFact) -> datetime:
+    """The time on the wall."""
+    return datetime.fromtimestamp(fact.at, LONDON)
+
+
+def _day(fact: KnownFact) -> date:
+    return local(fact).date()
+
+
+def _midnight_after(day: date) -> Due:
+    midnight = datetime.combine(day + timedelta(days=1), time(), LONDON)
+    at = int(midnight.astimezone(UTC).timestamp())
+    return Due(at, at - 1)
+
+
+def answered(
+    journey: KnownJourney,
+    triggers: Iterable[KnownFact],
+    answer: Test,
+    limit: Limit,
+    *,
+    stop: Test | None = None,
+    give_up: Seconds | None = DAY,
+    once: bool = False,
+    pair: Pair = same_visit,
+    answer_pair: Pair | None = None,
+    stop_pair: Pair | None = None,
+    not_before: Seconds = 0,
+) -> Iterator[Finding]:
+    """Each trigger asks for an answer; `stop` says that none is owed any more.
+
+    With `once` a trigger that comes while an earlier one still waits (and has not been given up) asks for nothing new.
+    """
+    asked: list[tuple[KnownFact, KnownFact | None, KnownFact | None, Due]] = []
+    for trigger in triggers:
+        if once and any(
+            pair(earlier, trigger)
+            and not any(end is not None and end.number <= trigger.number for end in (came, stopped))
+            and (give_up is None or trigger.at <= due.at + give_up)
+            for earlier, came, stopped, due in asked
+        ):
+            continue
+        came = first_answer(journey, trigger, answer, answer_pair or pair, not_before)
+        stopped = None if stop is None else first_after(journey, trigger, stop, stop_pair or pair)
+        due = limit(trigger)
+        asked.append((trigger, came, stopped, due))
+        yield judged(trigger, came, stopped, due, give_up, journey.end)
+
+
+def judged(
+    trigger: KnownFact,
+    came: KnownFact | None,
+    stopped: KnownFact | None,
+    due: Due,
+    give_up: Seconds | None,
+    end: Seconds,
+) -> Finding:
+    """The verdict of an answer that came or not, and of what stopped the waiting."""
+    if stopped is not None and (came is None or stopped.number < came.number):
+        return Finding(trigger, "void" if stopped.at <= due.last else "missed")
+    if came is not None:
+        if came.at <= due.last:
+            return Finding(trigger, "met")
+        return Finding(trigger, "late", delay_seconds=came.at - due.at)
+    if end <= due.last:
+        return Finding(trigger, "open")
+    if give_up is None or end <= due.at + give_up:
+        return Finding(trigger, "open", overdue=True)
+    return Finding(trigger, "missed")
+
+
+def first_answer(
+    journey: KnownJourney, trigger: KnownFact, answer: Test, pair: Pair, not_before: Seconds = 0
+) -> KnownFact | None:
+    """The first fact that answers: from the trigger's own instant on, or so long after it."""
+    for fact in _around(journey, trigger):
+        if not answer(fact) or fact is trigger or not pair(trigger, fact):
+            continue
+        if not_before:
+            if fact.at >= trigger.at + not_before:
+                return fact
+        elif fact.number > trigger.number or together(trigger, fact):
+            return fact
+    return None
+
+
+def first_after(journey: KnownJourney, trigger: KnownFact, test: Test, pair: Pair) -> KnownFact | None:
+    """The first such fact after the trigger, in order."""
+    for fact in journey.facts[trigger.number + 1 :]:
+        if test(fact) and pair(trigger, fact):
+            return fact
+    return None
+
+
+def _around(journey: KnownJourney, trigger: KnownFact) -> Sequence[KnownFact]:
+    """The trigger, all that may be at its instant (no feed is less exact than a minute), and all later facts."""
+    facts = journey.facts
+    start = trigger.number
+    while start and facts[start - 1].at > trigger.at - MINUTE:
+        start -= 1
+    return facts[start:] if start else facts
+
+
+def preceded(
+    journey: KnownJourney,
+    triggers: Iterable[KnownFact],
+    needed: Test,
+    *,
+    within: Seconds | None = None,
+    undone: Test | None = None,
+    pair: Pair = same_visit,
+    needed_pair: Pair | None = None,
+) -> Iterator[Finding]:
+    """Before each trigger there was what it needs, not too long ago, and nothing has undone it since."""
+    for trigger in triggers:
+        ready = False
+        for fact in journey.facts:
+            if fact.number >= trigger.number and not together(trigger, fact):
+                break
+            if fact is trigger:
+                continue
+            if undone is not None and fact.number < trigger.number and undone(fact) and pair(trigger, fact):
+                ready = False  # what is at the trigger's own instant after this one may still make it so
+            soon = within is None or fact.at >= trigger.at - within or together(trigger, fact)
+            if soon and needed(fact) and (needed_pair or pair)(trigger, fact):
+                ready = True
+        yield Finding(trigger, "met" if ready else "violated")
+
+
+def spared(
+    journey: KnownJourney,
+    triggers: Iterable[KnownFact],
+    harm: Test,
+    seconds: Seconds,
+    *,
+    until: Test | None = None,
+    pair: Pair = same_visit,
+    harm_pair: Pair | None = None,
+) -> Iterator[Finding]:
+    """For so long after each trigger, or until something ends the watch, the harm does not come."""
+    for trigger in triggers:
+        over = trigger.at + seconds
+        came = None
+        for fact in journey.facts:
+            if trigger.at < fact.at <= over and harm(fact) and (harm_pair or pair)(trigger, fact):
+                if together(trigger, fact):
+                    continue
+                came = fact
+                break
+        ended = None if until is None else first_after(journey, trigger, until, pair)
+        if came is not None and (ended is None or came.number < ended.number):
+            yield Finding(trigger, "violated")
+        elif (ended is not None and ended.at <= over) or journey.end > over:
+            yield Finding(trigger, "met")
+        else:
+            yield Finding(trigger, "open")
+
+
+def stayed(
+    journey: KnownJourney,
+    inside: Callable[[str | None, str | None], bool],
+    limit: Seconds,
+    *,
+    stop: Test | None = None,
+    give_up: Seconds | None = None,
+) -> Iterator[Finding]:
+    """Each stay ends in time."""
+    for entered, left in stays(journey, inside):
+        due = entered.at + limit
+        stopped = None if stop is None else first_after(journey, entered, stop, same_visit)
+        yield judged(entered, left, stopped, Due(due, due), give_up, journey.end)
+
+
+def too_many(
+    facts: Sequence[KnownFact], most: int, seconds: Seconds, *, pair: Pair = same_visit
+) -> Iterator[Finding]:
+    """The fact that makes it one more than so many within a time; those beyond it add nothing new."""
+    for fact in facts:
+        before = sum(
+            1
+            for other in facts
+            if other.number < fact.number and other.at > fact.at - seconds and pair(fact, other)
+        )
+        if before == most:
+            yield Finding(fact, "violated")
