@@ -7,7 +7,7 @@ that the two can be compared; it is simple because a journey says of each messag
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -179,7 +179,7 @@ def anywhere(_one: KnownFact, _other: KnownFact) -> bool:
 
 def stays(
     journey: KnownJourney, inside: Callable[[str | None, str | None], bool]
-) -> Iterator[tuple[KnownFact, KnownFact | None]]:
+) -> list[tuple[KnownFact, KnownFact | None]]:
     """Each unbroken time in places that are `inside(place, kind)`: the fact that began it, and the one that ended it, if any."""
     entered: dict[str, KnownFact] = {}
     found: list[tuple[KnownFact, KnownFact | None]] = []
@@ -191,6 +191,4 @@ def stays(
             entered[fact.key] = fact
         elif not is_inside and fact.key in entered:
             found.append((entered.pop(fact.key), fact))
-    yield from found
-    for fact in entered.values():
-        yield fact, None
+    return found + [(fact, None) for fact in entered.values()]

@@ -6,14 +6,17 @@ What a case is, and its verdicts, are the contract's; the truth is that of one i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from monitor.simulation.course import Journey, Seconds
 from monitor.simulation.known import Where, known
 from monitor.simulation.standards import STANDARDS, Standard
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Case(NamedTuple):
@@ -56,20 +59,20 @@ def cases(
 
 def line(case: Case) -> str:
     """A case as one line of truth.jsonl, with the keys of a replay's verdicts."""
-    return json.dumps(
+    at = datetime.fromtimestamp(case.trigger_at, UTC)
+    return _encode(
         {
             "rule": case.rule,
             "step": case.step,
             "patient": case.patient,
             "encounter": case.encounter,
             "trigger": case.trigger,
-            "trigger_at": datetime.fromtimestamp(case.trigger_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "trigger_at": f"{at:%Y-%m-%dT%H:%M:%S}.000000Z",
             "verdict": case.verdict,
             "overdue": case.overdue,
             "delay_seconds": case.delay_seconds,
-        },
-        separators=(",", ":"),
-    )
+        }
+    ).decode()
 
 
 def order(case: Case) -> tuple[Seconds, str, str, str, str]:
