@@ -1,5 +1,56 @@
-"""`make bench`: how fast a replay is, in ratios to a plain decode of the same file in the same run."""
+"""`make bench`: the budgets of the design, measured in one run, as ratios that hold on any machine.
 
-from bench.replay import main
+    python -m bench [EVENTS] [--quick] [--only GROUP ...] [--no-page]
+
+Prints a table and, unless it was a partial or quick run, writes docs/reference/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.measure import take_all
+from bench.page import page
+from bench.plan import GROUPS, plan
+from bench.table import Results, sections, text
+
+EVENTS = 1_000_000
+QUICK = 100_000
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "performance.md"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    parser.add_argument("events", nargs="?", type=int)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} events, fewer rounds")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP", help=", ".join(GROUPS))
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--no-page", action="store_true", help="print only")
+    args = parser.parse_args()
+    events = args.events or (QUICK if args.quick else EVENTS)
+    rounds = args.rounds or (2 if args.quick else 3)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        todo = plan(Path(folder), events, rounds, set(args.only or GROUPS))
+        for name, log in todo.logs.items():
+            say(f"log: {name}")
+            log.write(Path(folder) / name)
+        taken = take_all(todo.tasks, say)
+        found = sections(Results(taken))
+        print(text(found))
+        minutes = (time.perf_counter() - started) / 60
+        written = page(Path(folder) / "log", todo.logs["log"], taken, found, minutes)
+    if not (args.quick or args.only or args.no_page):
+        PAGE.write_text(written)
+
+
+def say(what: str) -> None:
+    """Progress, for who waits."""
+    print(what, file=sys.stderr, flush=True)
+
 
 main()

@@ -1,170 +1,143 @@
-"""Replay against a plain decode of the same file: the budgets, as ratios that hold on any machine.
-
-    python -m bench [EVENTS]
-
-The log is made up from a seed: about 290 bytes a line, about 15 events a journey. The measure is one pass of
-msgspec into a struct without our checks. Each figure is the best of three, but for the whole process.
-"""
+"""Our own replay: the whole program, the same in this process, and the engine alone over more rules."""
 
 from __future__ import annotations
 
-import json
+import io
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import msgspec
-
+import monitor.core.engine
+from bench.measure import Taken, timed
+from monitor import cli
 from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
 from monitor.formats import canonical
 from monitor.rulefile.load import load_rules
-from monitor.runtime.replay import arrange, replay
+from monitor.runtime.replay import Outcome, arrange, replay
 
-EVENTS = 300_000
 RULES = Path(__file__).parent / "rules.yaml"
-START = datetime(2026, 1, 1, tzinfo=UTC)
-UNNAMED = ("vitals", "note", "lab", "medication")
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+"""After the end of every log."""
 
 
-class Plain(msgspec.Struct, gc=False, rename={"from_": "from"}):
-    """An event's fields by their types, and nothing checked beyond."""
-
-    id: str
-    type: str
-    patient: str
-    occurred_at: datetime
-    encounter: str | None = None
-    recorded_at: datetime | None = None
-    from_: str | None = None
-    to: str | None = None
-    source: str = ""
-    attributes: dict[str, str | int | float | bool] = {}
+def program(path: str, jobs: int = 1) -> Taken:
+    """`handoff replay` of the ten rules as its users run it, from start to exit."""
+    command = [sys.executable, "-m", "monitor", "replay", "--rules", str(RULES), "--jobs", str(jobs), path]
+    taken, _ = timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    return _of(taken, path)
 
 
-def journey(number: int, chance: Random) -> list[tuple[datetime, str]]:
-    """One patient's way from the emergency department to the ward and home, as (time, line)."""
-    moment = START + timedelta(seconds=5 * number)
-    lines: list[tuple[datetime, str]] = []
-
-    def add(least: float, mean: float, kind: str, to: str | None = None) -> None:
-        """Something that happens `least` minutes after what came before, and `mean` more on average."""
-        nonlocal moment
-        moment += timedelta(minutes=least + (chance.expovariate(1 / mean) if mean else 0))
-        fields: dict[str, Any] = {
-            "id": f"{number}-{len(lines)}",
-            "type": kind,
-            "patient": f"P{number:07d}",
-            "encounter": f"V{number}",
-            "occurred_at": moment.isoformat().replace("+00:00", "Z"),
-            "recorded_at": (moment + timedelta(seconds=5)).isoformat().replace("+00:00", "Z"),
-            "source": "EPIC/GENERAL-HOSPITAL",
-            "attributes": {
-                "class": "inpatient",
-                "service": "MEDICINE",
-                "attending": "A1234",
-                "acuity": chance.randint(1, 5),
-            },
-        }
-        if to is not None:
-            fields["to"] = to
-        lines.append((moment, json.dumps(fields, separators=(",", ":"))))
-
-    def ward() -> str:
-        return f"ward-{chance.randint(1, 20)}"
-
-    add(0, 0, "register", "ed")
-    add(1, 6, "triage")
-    add(5, 0, "vitals")
-    add(20, 0, "vitals")
-    add(0, 60, "decision_to_admit")
-    add(5, 0, "note")
-    add(60, 50, "transfer", ward())
-    for _ in range(2):
-        add(120, 200, chance.choice(UNNAMED))
-    if chance.random() < 0.3:
-        add(60, 0, "pending_transfer", "icu")
-        add(0, 60, "transfer", "icu")
-        for _ in range(4):
-            add(60, 100, "vitals")
-        add(30, 0, "fit_for_discharge")
-        add(60, 60, "transfer", ward())
-    add(120, 200, chance.choice(UNNAMED))
-    add(60, 0, "pending_discharge")
-    add(0, 60, "summary_sent")
-    add(30, 60, "discharge")
-    return lines
+def in_process(path: str) -> Taken:
+    """The same command in this process, without its start."""
+    argv = ["replay", "--rules", str(RULES), path]
+    taken, code = timed(lambda: cli.main(argv, io.BytesIO(), io.StringIO(), io.StringIO()))
+    assert code == cli.FINE
+    return _of(taken, path)
 
 
-def write_log(path: Path, events: int, seed: int = 2) -> tuple[int, int]:
-    """Write about so many events in order of time; returns how many, and of how many journeys."""
-    chance = Random(seed)
-    lines: list[tuple[datetime, str]] = []
-    journeys = 0
-    while len(lines) < events:
-        lines += journey(journeys, chance)
-        journeys += 1
-    lines.sort(key=lambda line: line[0])
-    path.write_text("".join(f"{text}\n" for _, text in lines))
-    return len(lines), journeys
+def history(path: str, *, alerts: bool) -> Taken:
+    """The ten rules over a log, decode included: lived through for its alerts, or recalled for its verdicts."""
+    rules = ten_rules()
+    taken, outcome = timed(lambda: _replayed(rules, events_of(path), alerts=alerts))
+    return _of(taken, path, cases=len(outcome.verdicts), alerts=len(outcome.alerts))
 
 
-def seconds(work: Callable[[], object], times: int = 3) -> float:
-    """The shortest time that the work took."""
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+def with_dormant_rules(path: str, rules: int) -> Taken:
+    """The engine alone, with so many rules in all: of the ten the first, or all and rules that never match."""
+    first = ten_rules()[:rules]
+    return _engine_alone(path, [*first, *dormant_rules(rules - len(first))])
 
 
-def decoded(path: Path, decode: Callable[[bytes], Any]) -> list[Any]:
-    with path.open("rb") as lines:
-        return [decode(line) for line in lines]
+def with_rules_spread(path: str, places: int) -> Taken:
+    """The engine alone over a log with so many wards, with a rule for each."""
+    return _engine_alone(path, rules_of_places(places))
 
 
-def replayed(path: Path, rules: list[CaseRule]) -> int:
-    """Decode and replay; returns the number of cases."""
-    events: list[Event] = decoded(path, canonical.decode)
-    return len(replay(rules, Registry(), arrange(events, until=None, now=NOW)).verdicts)
+def _engine_alone(path: str, rules: list[CaseRule]) -> Taken:
+    """`arrange` and `replay`, with the rules made ready, but neither events nor rules decoded."""
+    events = events_of(path)
+    taken, outcome = timed(lambda: _replayed(rules, events, alerts=False))
+    return _of(taken, path, cases=len(outcome.verdicts))
 
 
-def main() -> None:
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS
-    found, problems = load_rules([(str(RULES), RULES.read_bytes())])
-    assert not problems
-    rules = [rule for rule in found if isinstance(rule, CaseRule)]
-    program = [sys.executable, "-m", "monitor", "replay", "--rules", str(RULES)]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log.jsonl"
-        count, journeys = write_log(path, events)
-        measure = seconds(lambda: decoded(path, msgspec.json.Decoder(Plain).decode))
-        rows = [
-            ("our decode", seconds(lambda: decoded(path, canonical.decode))),
-            *(
-                (f"replay, {number} rules", seconds(lambda number=number: replayed(path, rules[:number])))
-                for number in (0, 1, len(rules))
-            ),
-            (
-                f"handoff replay, {len(rules)} rules",
-                seconds(lambda: subprocess.run([*program, path], check=True, capture_output=True), times=1),
-            ),
-        ]
-        cases = replayed(path, rules)
-        size = path.stat().st_size / count
-    print(
-        f"{count:,} events of {journeys:,} journeys, {size:.0f} bytes a line, {cases / count:.2f} cases an event"
+def _replayed(rules: list[CaseRule], events: list[Event], *, alerts: bool) -> Outcome:
+    return replay(rules, Registry(), arrange(events, until=None, now=NOW), alerts=alerts)
+
+
+def verdicts(path: str) -> dict[str, str]:
+    """Our verdict of each case of the ten rules, by rule, step and trigger."""
+    cases = _replayed(ten_rules(), events_of(path), alerts=False).verdicts
+    return {key(case.rule, case.step, case.trigger): _word(case.verdict) for case in cases}
+
+
+def key(rule: str, step: str | None, trigger: str) -> str:
+    """What a case is known by when ours are compared with those of others."""
+    return f"{rule}/{step}:{trigger}" if step else f"{rule}:{trigger}"
+
+
+def _word(verdict: str) -> str:
+    return "open" if verdict == "overdue" else verdict
+
+
+def events_of(path: str) -> list[Event]:
+    """All events of a log."""
+    with Path(path).open("rb") as lines:
+        return [canonical.decode(line) for line in lines]
+
+
+def ten_rules() -> list[CaseRule]:
+    """The rules of rules.yaml."""
+    return _rules(RULES.read_text())
+
+
+def dormant_rules(number: int) -> list[CaseRule]:
+    """Rules like any others, which wait for what never happens: half by the place, half by the type."""
+    texts = []
+    for each in range(number):
+        trigger = (
+            f"{{type: transfer, to: annex-{each}}}" if each % 2 else f"{{type: echo_{each}, from: ward-3}}"
+        )
+        texts.append(
+            _expect(f"dormant-{each}", trigger, f"{{type: [discharge, transfer], from: annex-{each}}}")
+        )
+    return _rules("rules:\n" + "".join(texts)) if texts else []
+
+
+def rules_of_places(places: int) -> list[CaseRule]:
+    """For each ward one rule: who comes there leaves it, or goes home from it, within two days."""
+    return _rules(
+        "rules:\n"
+        + "".join(
+            _expect(
+                f"ward-{each}",
+                f"{{type: [transfer, admit], to: ward-{each}}}",
+                f"{{type: [transfer, discharge], from: ward-{each}}}",
+            )
+            for each in range(places)
+        )
     )
-    print("time as a ratio to a plain msgspec decode of the same file")
-    for name, taken in rows:
-        print(f"  {name:<26}{taken / measure:6.1f}")
-    print("HL7 readers, on a folder of messages of your own: python bench/hl7_readers.py FOLDER")
+
+
+def _expect(name: str, trigger: str, expected: str) -> str:
+    return (
+        f"  - {{id: {name}, summary: made up, severity: info, when: {trigger}, "
+        f"expect: {expected}, within: 2d}}\n"
+    )
+
+
+def _rules(text: str) -> list[CaseRule]:
+    found, problems = load_rules([("rules.yaml", text.encode())])
+    assert not problems, problems[:3]
+    return [rule for rule in found if isinstance(rule, CaseRule)]
+
+
+def _of(taken: Taken, path: str, **facts: Any) -> Taken:
+    """A taking with the number of events of its file, and whether the core is compiled."""
+    with Path(path).open("rb") as lines:
+        taken.events = sum(1 for _ in lines)
+    taken.facts = {"compiled": not str(monitor.core.engine.__file__).endswith(".py"), **facts}
+    return taken
