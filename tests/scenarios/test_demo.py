@@ -14,7 +14,7 @@ from monitor.runtime.replay import arrange, replay
 @pytest.fixture(scope="module")
 def week():
     known = registry()
-    found = [rule for name in ("ed", "icu", "sepsis") for rule in pack(name, known)]
+    found = [rule for name in ("ed", "ed-us", "icu", "sepsis") for rule in pack(name, known)]
     files = [str(PROJECT / "demo" / name) for name in ("adt.hl7", "milestones.jsonl")]
     events = [event for _, _, messages in read(files, known, None, None) for event in messages]
     until = datetime(2025, 3, 10, tzinfo=UTC)
@@ -94,4 +94,4 @@ def test_rules_in_shadow_alert_no_one(week):
 
 
 def all_packs():
-    return "".join((PROJECT / "rules" / f"{name}.yaml").read_text() for name in ("ed", "icu", "sepsis"))
+    return "".join((PROJECT / "rules" / f"{name}.yaml").read_text() for name in ("ed", "ed-us", "icu", "sepsis"))

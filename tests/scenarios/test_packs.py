@@ -7,7 +7,7 @@ from journey import PROJECT, alerts, pack, registry, verdicts
 
 from monitor.cli import main
 
-PACKS = ("ed", "icu", "sepsis")
+PACKS = ("ed", "ed-us", "icu", "icu-sweden", "sepsis")
 
 
 def of(name, rule, events):
@@ -129,6 +129,11 @@ ICU = [
         "Mon 08:00 admit -> icu\nTue 09:00 handoff_signed\nTue 10:00 transfer -> ward-4w",
         ["Tue 10:00 met"],
     ),
+    (
+        "icu-step-down-6h",
+        "Mon 08:00 admit -> icu\nTue 09:00 fit_for_discharge\nTue 15:00 transfer -> ward-4w",
+        ["Tue 09:00 met"],
+    ),
     # charted in the same minute as the move
     (
         "icu-handoff",
@@ -236,7 +241,8 @@ SEPSIS = [
     ("sepsis-icu", "Mon 08:00 register -> ed\nMon 10:00 icu_requested reason=trauma\nTue 10:00 now", []),
 ]
 
-CASES = [(name, *each) for name, cases in zip(PACKS, (ED, ICU, SEPSIS), strict=True) for each in cases]
+PACK_OF = {rule.id: name for name in PACKS for rule in pack(name, registry())}
+CASES = [(PACK_OF[each[0]], *each) for each in (*ED, *ICU, *SEPSIS)]
 
 
 @pytest.mark.parametrize(("name", "rule", "events", "expected"), CASES)
