@@ -260,7 +260,7 @@ def _event(
     if sent.trigger == "A12":
         from_, to = _places_of_cancelled_transfer(sent, from_, to)
     return Event(
-        id=_identity(sent, ordinal),
+        id=identity(sent.message, ordinal),
         type=meaning.type,
         patient=patient,
         encounter=_encounter(sent.message, group),
@@ -274,9 +274,11 @@ def _event(
     )
 
 
-def _identity(sent: _Sent, ordinal: int) -> str:
-    """MSH-10 alone repeats in real feeds, and identical messages repeat; the content tells them apart."""
-    message = sent.message
+def identity(message: Message, ordinal: int) -> str:
+    """The id of an event: that of its message and its number in it.
+
+    MSH-10 alone repeats in real feeds, and identical messages repeat; the content tells them apart.
+    """
     return f"{message.text(message.msh, 10)}-{message.digest()}-{ordinal}"
 
 
