@@ -1,0 +1,165 @@
+"""A visit to the emergency department."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from monitor.simulation.after import after_attendance
+from monitor.simulation.chance import NARROW, tickets
+from monitor.simulation.clock import HOUR, MINUTE
+from monitor.simulation.course import Fact, Seconds
+from monitor.simulation.hospital import (
+    AMU,
+    ED,
+    ICU,
+    MENTAL_HEALTH,
+    STROKE_UNIT,
+    WARD_4W,
+    WARD_5S,
+    WARD_6E,
+    Bed,
+    Place,
+)
+from monitor.simulation.inpatient import Stay, inpatient
+from monitor.simulation.sepsis import sepsis
+from monitor.simulation.visit import Course
+
+_ACUITY: Final = tickets({1: 1, 2: 14, 3: 40, 4: 38, 5: 7})
+_BY_AMBULANCE: Final = (0.95, 0.70, 0.40, 0.12, 0.05)
+_ADMITTED: Final = (0.90, 0.55, 0.26, 0.08, 0.02)
+_WORK_UP: Final = (60, 85, 85, 62, 35)
+"""By acuity, 1 first: the share that comes by ambulance, and is admitted; minutes from the cubicle to the decision."""
+_PROBLEM: Final = tickets(
+    {"medical": 50, "injury": 27, "surgical": 14, "sepsis": 4, "stroke": 2, "mental": 3}
+)
+_FIRST_WARD: Final = {
+    "medical": AMU,
+    "sepsis": AMU,
+    "injury": WARD_5S,
+    "surgical": WARD_5S,
+    "stroke": STROKE_UNIT,
+    "mental": MENTAL_HEALTH,
+}
+_OUTLIERS: Final = (AMU, WARD_4W, WARD_6E, WARD_5S)
+_PATIENCE: Final = 11 * HOUR
+"""How long a bed on the right ward is waited for, before one on another is looked for."""
+
+
+def emergency(course: Course, arrived_at: Seconds) -> Seconds | None:
+    """From the arrival to the end of the visit, wherever that is; returns when the patient comes back, if ever."""
+    chance, hospital = course.chance, course.hospital
+    course.open_visit()
+    acuity = chance.one_of(_ACUITY)
+    problem = chance.one_of(_PROBLEM)
+    if problem in {"stroke", "sepsis"}:
+        acuity = min(acuity, 2)
+    registered_at = _arrival(course, arrived_at, acuity)
+    slow = 1.25 if course.clock.is_night(arrived_at) else 1.0
+    triaged_at = registered_at + chance.about((3 if acuity <= 2 else 7) * MINUTE * slow, NARROW) + 2 * MINUTE
+    course.note("triage", triaged_at, acuity=acuity)
+    if acuity >= 3 and chance.happens(0.03):
+        left_at = triaged_at + chance.between(40 * MINUTE, 4 * HOUR)
+        course.move("discharge", left_at, disposition="self")
+        return after_attendance(course, left_at)
+    cubicle = course.bed(ED, triaged_at + chance.about((3 if acuity <= 2 else 10) * MINUTE), 3 * HOUR)
+    course.note("roomed", cubicle.at)
+    if acuity == 1 or (acuity == 2 and chance.happens(0.3)):
+        course.move("transfer", cubicle.at + 3 * MINUTE, hospital.at(ED, "1", chance.one_of("AB"), point=1))
+    decided_at = cubicle.at + chance.about(_WORK_UP[acuity - 1] * MINUTE * slow)
+    critical = acuity == 1 and chance.happens(0.6)
+    if problem == "sepsis":
+        known_at, critical = sepsis(course, cubicle.at + chance.about(25 * MINUTE))
+        decided_at = max(decided_at, known_at)
+    if problem == "stroke":
+        problem, decided_at = _stroke(course, registered_at, cubicle.at)
+    if chance.happens(0.02):
+        _to_annex(course, cubicle)
+    if problem in {"sepsis", "stroke"} or chance.happens(_ADMITTED[acuity - 1]):
+        return _admitted(course, cubicle, decided_at, problem, critical=critical)
+    return _sent_home(course, cubicle, decided_at, registered_at)
+
+
+def _arrival(course: Course, at: Seconds, acuity: int) -> Seconds:
+    """By ambulance, or on foot; returns when the patient is registered."""
+    chance, hospital = course.chance, course.hospital
+    waiting_room = hospital.at(ED, "WR")
+    if not chance.happens(_BY_AMBULANCE[acuity - 1]):
+        course.move("register", at, waiting_room)
+        return at
+    course.note_outside(hospital.ambulance, "ambulance_arrived", at, hospital.at(ED, "AMB"))
+    registered_at = at + chance.about(5 * MINUTE, NARROW)
+    course.move("register", registered_at, waiting_room)
+    queue = min(hospital.beds[ED.id].wait(at), 2 * HOUR)
+    taken_over_at = at + queue + chance.about(13 * MINUTE)
+    if not chance.happens(0.02):
+        course.note_outside(hospital.ambulance, "ambulance_handover", taken_over_at, waiting_room)
+    return registered_at
+
+
+def _stroke(course: Course, registered_at: Seconds, roomed_at: Seconds) -> tuple[str, Seconds]:
+    """Suspected when seen, told as of the arrival; returns what it was, and when that was known."""
+    chance = course.chance
+    course.note("stroke_arrival", registered_at)
+    known_at = roomed_at + chance.about(65 * MINUTE, NARROW)
+    if chance.happens(0.3):
+        course.note("stroke_ruled_out", known_at)
+        return "medical", known_at + chance.about(40 * MINUTE)
+    return "stroke", known_at
+
+
+def _to_annex(course: Course, cubicle: Bed) -> None:
+    """To the X-ray annex and back: a place that the monitor was never told of."""
+    went_at = cubicle.at + course.chance.between(8 * MINUTE, 25 * MINUTE)
+    course.move("transfer", went_at, course.hospital.annex)
+    course.move("transfer", went_at + course.chance.between(10 * MINUTE, 30 * MINUTE), cubicle.location)
+
+
+def _sent_home(course: Course, cubicle: Bed, decided_at: Seconds, registered_at: Seconds) -> Seconds | None:
+    chance = course.chance
+    left_at = decided_at + chance.about(22 * MINUTE)
+    so_far = left_at - registered_at
+    if 230 * MINUTE < so_far < 290 * MINUTE and chance.happens(
+        0.55
+    ):  # the last minutes before four hours are busy
+        left_at = registered_at + chance.between(205 * MINUTE, 239 * MINUTE)
+    course.leave_bed(ED, cubicle, left_at)
+    disposition = "died" if chance.happens(0.003) else "transferred" if chance.happens(0.01) else "home"
+    course.undo_plans(left_at)
+    course.move("discharge", left_at, disposition=disposition)
+    return None if disposition == "died" else after_attendance(course, left_at)
+
+
+def _admitted(
+    course: Course, cubicle: Bed, decided_at: Seconds, problem: str, *, critical: bool
+) -> Seconds | None:
+    """A bed is ordered and waited for; the patient leaves for it, and goes on from there."""
+    chance, hospital = course.chance, course.hospital
+    course.note("decision_to_admit", decided_at)
+    place = ICU if critical or chance.happens(0.02) else hospital.ward(_FIRST_WARD[problem])
+    ordered_at = decided_at + chance.about(12 * MINUTE)
+    ready_at = ordered_at + chance.about(45 * MINUTE)
+    if hospital.beds[place.id].wait(ready_at) > _PATIENCE and place is not ICU:
+        place, ordered_at = _outlier(course, place, ordered_at)
+        ready_at = max(ready_at, ordered_at + 30 * MINUTE)
+    _order(course, place, ordered_at)
+    bed = course.bed(place, ready_at, 2 * _PATIENCE)
+    moved_at = bed.at + chance.about(20 * MINUTE)
+    course.move("admit", moved_at, bed.location, **{"class": "inpatient"})
+    course.leave_bed(ED, cubicle, moved_at)
+    return inpatient(course, Stay(place, bed, moved_at, problem))
+
+
+def _outlier(course: Course, wanted: Place, ordered_at: Seconds) -> tuple[Place, Seconds]:
+    """A bed is ordered, waited for in vain, and ordered again on the ward that has one first; returns that."""
+    chance, hospital = course.chance, course.hospital
+    order = _order(course, wanted, ordered_at)
+    again_at = ordered_at + chance.between(_PATIENCE // 2, _PATIENCE)
+    if chance.happens(0.8):
+        course.withdrawn.append((order, again_at - chance.between(10 * MINUTE, 40 * MINUTE)))
+    others = [place for place in _OUTLIERS if place in hospital.wards]
+    return min(others, key=lambda place: hospital.beds[place.id].wait(again_at)), again_at
+
+
+def _order(course: Course, place: Place, at: Seconds) -> Fact:
+    to = None if course.chance.happens(0.05) else course.hospital.at(place)
+    return course.order("pending_transfer", at, to, order=course.hospital.new_order())
