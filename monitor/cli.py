@@ -236,6 +236,12 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
     return noticed(was, taken, registry, outcome.counts, streams)
 
 
+def _report(args: argparse.Namespace, streams: Streams) -> int:
+    from monitor.commands.report import report  # noqa: PLC0415 - the other commands need none of it
+
+    return report(args, streams)
+
+
 def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome, streams: Streams) -> None:
     if args.format == "json":
         streams.print_all(map(output.verdict_line, outcome.verdicts))
@@ -264,6 +270,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _width(text: str) -> int:
+    number = _positive(text)
+    if not 60 <= number <= 500:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a width from 60 to 500")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("handoff", description="Watches handoffs between clinical microsystems.")
     parser.add_argument(
@@ -289,14 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     schema_.add_argument("--registry", action="store_true", help="that of microsystems.yaml instead")
 
     replay_ = _command(commands, "replay", _replay, "run rules over a finished history")
-    replay_.add_argument(
-        "--rules",
-        nargs="+",
-        action="append",
-        required=True,
-        metavar="PATH",
-        help="rule files, directories or pack:NAME",
-    )
+    _takes_rules(replay_)
     _takes_input(replay_, files="*")
     _takes_clock(replay_)
     replay_.add_argument(
@@ -308,6 +314,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay_.add_argument(
         "--worst", type=_positive, metavar="N", help="also list the N latest and N missing handoffs"
+    )
+    report_ = _command(commands, "report", _report, "show what a finished history teaches")
+    _takes_rules(report_)
+    _takes_input(report_, files="*")
+    _takes_clock(report_)
+    report_.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="for people, or the data as one JSON object",
+    )
+    report_.add_argument("--svg", metavar="FILE", help="also write it as a picture")
+    report_.add_argument(
+        "--width", type=_width, metavar="N", help="columns, from 60 on; default: the terminal's, else 100"
+    )
+    report_.add_argument("--ascii", action="store_true", help="draw with ASCII characters alone")
+    report_.add_argument(
+        "--identifiers",
+        choices=("pseudonym", "full"),
+        default="pseudonym",
+        help="how patients are named; default: pseudonym",
+    )
+    report_.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="processes to share the patients among"
     )
     return parser
 
@@ -321,6 +351,17 @@ def _command(
     parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     parser.set_defaults(command=run)
     return parser
+
+
+def _takes_rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rules",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="PATH",
+        help="rule files, directories or pack:NAME",
+    )
 
 
 def _takes_input(parser: argparse.ArgumentParser, files: str = "+") -> None:

@@ -16,7 +16,7 @@ from monitor.core.rule import Rule
 from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping
 from monitor.ingest.files import NOT_XML, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
-from monitor.rulefile.load import load_registry, load_rules
+from monitor.rulefile.load import load_packs, load_registry
 from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_text
 from monitor.runtime.replay import Input, arrange
@@ -56,11 +56,19 @@ def rule_files_of(paths: Sequence[str], streams: Streams) -> list[tuple[str, byt
 
 
 def rules_of(files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams) -> list[Rule]:
-    rules, problems = load_rules(files, registry)
+    """The rules of some files; what is wrong with them is told, and with an error nothing goes on."""
+    return [rule for _, rules in packs_of(files, registry, streams) for rule in rules]
+
+
+def packs_of(
+    files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams
+) -> list[tuple[str, list[Rule]]]:
+    """As `rules_of`, with the rules of each file beside its name."""
+    packs, problems = load_packs(files, registry)
     tell(problems, streams)
     if any(problem.severity == "error" for problem in problems):
         raise Failed(PROBLEMS)
-    return rules
+    return packs
 
 
 def tell(problems: Sequence[Problem], streams: Streams) -> None:

@@ -53,18 +53,28 @@ def load_rules(
     With a registry the places, sources and calendars that rules name are looked up in it. Rules are returned
     even beside errors: those that are valid by themselves. Never raises.
     """
-    written: list[_Written] = []
+    packs, problems = load_packs(files, registry)
+    return [rule for _, rules in packs for rule in rules], problems
+
+
+def load_packs(
+    files: Sequence[tuple[str, bytes]], registry: Registry | None = None
+) -> tuple[list[tuple[str, list[Rule]]], list[Problem]]:
+    """As `load_rules`, with the rules of each file beside its name."""
+    packs: list[tuple[str, list[_Written]]] = []
     problems: list[Problem] = []
     for name, content in files:
         found_here, wrong = _rules_of_file(name, content)
-        written += found_here
+        packs.append((name, found_here))
         problems += wrong
+    written = [each for _, of_file in packs for each in of_file]
     problems += _check_ids(written)
     problems += _check_reliability(written)
     if registry is not None:
         for each in written:
             problems += check_against_registry(each.node, each.source, registry)
-    return [each.rule for each in written if each.rule is not None], in_order(problems)
+    rules = [(name, [each.rule for each in of_file if each.rule is not None]) for name, of_file in packs]
+    return rules, in_order(problems)
 
 
 def load_registry(name: str, content: bytes) -> tuple[Registry | None, list[Problem]]:

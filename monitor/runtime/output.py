@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -12,8 +12,10 @@ from monitor.core.change import AlertChange, CaseVerdict
 from monitor.core.event import moment_text
 from monitor.core.journey import Stay
 from monitor.core.population import DECIDED, Span
-from monitor.core.rule import CaseRule, CountRule, NeverRule, StepsRule
+from monitor.core.rule import CaseRule
 from monitor.formats.reject import Reject
+from monitor.report.figures import duration_text
+from monitor.report.rules import RuleFigures, rule_figures
 from monitor.runtime.population import Populations
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -37,7 +39,6 @@ _LEGEND: Final = (
     "met % is of the decided: met, late, missed, violated. Open includes overdue. "
     "The delay is that of the late, after the deadline."
 )
-_UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _GRAVITY: Final = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -122,76 +123,26 @@ def _minute(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
-class Row(NamedTuple):
-    """A line of the table of rules: a rule, or a step of one."""
-
-    rule: str
-    step: str | None
-
-    @property
-    def title(self) -> str:
-        return self.rule if self.step is None else f"{self.rule}/{self.step}"
-
-
 def rule_table(rules: Sequence[CaseRule], cases: Iterable[CaseVerdict]) -> str:
     """How often each rule was met, with the number of cases that each percentage is taken of."""
-    by_row: dict[Row, list[CaseVerdict]] = {row: [] for rule in rules for row in _rows(rule)}
-    for case in cases:
-        by_row[Row(case.rule, case.step)].append(case)
-    only_violated = {rule.id for rule in rules if isinstance(rule, NeverRule | CountRule)}
-    lines = [
-        (row.title, *_figures(of_row, has_share=row.rule not in only_violated))
-        for row, of_row in by_row.items()
-    ]
-    return _aligned([COLUMNS, *lines], texts=1) + _LEGEND + "\n"
+    return _aligned([COLUMNS, *map(_cells, rule_figures(rules, cases))], texts=1) + _LEGEND + "\n"
 
 
-def _rows(rule: CaseRule) -> list[Row]:
-    if isinstance(rule, StepsRule):
-        return [Row(rule.id, step.name) for step in rule.steps[1:]]
-    return [Row(rule.id, None)]
-
-
-def _figures(cases: list[CaseVerdict], *, has_share: bool) -> Sequence[str]:
-    """`has_share` is false for never and count, which open a case only where they are violated."""
-
-    def count(verdict: str) -> int:
-        return sum(case.verdict == verdict for case in cases)
-
-    decided = sum(map(count, DECIDED))
-    delays = sorted(case.delay_seconds for case in cases if case.delay_seconds is not None)
-    counts = [count(verdict) for verdict in ("late", "missed", "violated", "void", "unknown", "open")]
-    overdue = sum(case.overdue for case in cases)
-    share = f"{100 * count('met') / decided:.1f}" if decided and has_share else "-"
+def _cells(row: RuleFigures) -> Sequence[str]:
+    counts = (row.late, row.missed, row.violated, row.void, row.unknown, row.open, row.overdue)
     return (
-        f"{decided:,}",
-        f"{count('met'):,}",
-        share,
-        *(f"{each:,}" for each in (*counts, overdue)),
-        quantile_text(delays, 0.5),
-        quantile_text(delays, 0.9),
+        row.title,
+        f"{row.decided:,}",
+        f"{row.met:,}",
+        "-" if row.met_share is None else f"{100 * row.met_share:.1f}",
+        *(f"{each:,}" for each in counts),
+        _delay_text(row.median_delay_seconds),
+        _delay_text(row.p90_delay_seconds),
     )
 
 
-def quantile_text(ordered: Sequence[float], share: float) -> str:
-    """The smallest of the ordered seconds that at least this share of them does not exceed, as a duration."""
-    if not ordered:
-        return "-"
-    rank = -int(-share * len(ordered) // 1)  # rounded up: an observed delay, never one between two
-    return duration_text(ordered[max(rank, 1) - 1])
-
-
-def duration_text(seconds: float) -> str:
-    """The two largest units of a duration: `2d4h`, `1h30m`, `5m9s`, `12s`; a second one of nothing is left out."""
-    left = round(seconds)
-    parts: list[str] = []
-    for unit, size in _UNITS:
-        count, left = divmod(left, size)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count}{unit}")
-        elif parts:
-            break
-    return "".join(parts[:2])
+def _delay_text(seconds: float | None) -> str:
+    return "-" if seconds is None else duration_text(seconds)
 
 
 def populations_text(populations: Populations) -> str:

@@ -1,0 +1,170 @@
+"""`handoff report`: what a hospital would learn from its own history, on a screen or two."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import locale
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+
+from monitor.commands.loading import (
+    arranged,
+    noticed,
+    packs_of,
+    read_events,
+    registry_of,
+    rule_files_of,
+    rules_and_files,
+    settings_of,
+)
+from monitor.commands.streams import USAGE, Failed, Streams, check_can_write, progress_bar, write_file
+from monitor.core.place import Registry
+from monitor.core.rule import CaseRule, Rule
+from monitor.report.learn import History, Report, learn
+from monitor.report.line import ASCII, UNICODE, Line, plain
+from monitor.report.show import lines_of
+from monitor.runtime.replay import Input, replay, stays
+
+NARROWEST: Final = 60
+_WIDEST: Final = 120
+"""On a wider terminal lines would only be harder to follow."""
+_PIPED: Final = 100
+"""The width where there is no terminal."""
+
+# Blue, orange and vermilion are told apart by the colour-blind (Okabe and Ito); they can be read on black and on
+# white, and no colour says anything that words or shapes do not.
+_STYLES: Final = {
+    "title": "bold",
+    "head": "bold",
+    "strong": "bold",
+    "quiet": "dim",
+    "met": "#2a8fcf",
+    "late": "#d08700",
+    "bad": "bold #d55e00",
+    "overrun": "#d55e00 on #d55e00",
+    "overrun name": "bold white on #d55e00",
+    "charting": "#d08700",
+    "charting name": "bold #d08700",
+    "warning": "#d08700",
+    "alarm": "bold #d55e00",
+    "place0": "#2f6f9f on #2f6f9f",
+    "place0 name": "bold white on #2f6f9f",
+    "place1": "#5b6470 on #5b6470",
+    "place1 name": "bold white on #5b6470",
+}
+_THEME: Final = TerminalTheme(
+    (16, 20, 26),
+    (222, 226, 230),
+    [(16, 20, 26)] + [(222, 226, 230)] * 7,
+)
+
+
+def report(args: argparse.Namespace, streams: Streams) -> int:
+    """Replay the history as it would have been lived through, and show what is to be learned from it."""
+    rules_paths, args.files = rules_and_files(args)
+    if not args.files:
+        raise Failed(USAGE, "report: which FILE? (`-` is stdin)")
+    registry = registry_of(args, streams)
+    files = rule_files_of(rules_paths, streams)
+    if args.svg is not None:
+        inputs = [*args.files, *settings_of(args), *(name for name, _ in files)]
+        check_can_write("report: --svg", args.svg, inputs, streams)
+    packs = packs_of(files, registry if args.microsystems else None, streams)
+    if not any(rules for _, rules in packs):
+        raise Failed(USAGE, f"report: there is no rule in {', '.join(rules_paths)}")
+    was = read_events(args, registry, streams)
+    taken = arranged(args, was)
+    found, counts = _learned(packs, registry, taken, args, streams)
+    _show(found, args, streams)
+    return noticed(was, taken, registry, counts, streams)
+
+
+def _learned(
+    packs: Sequence[tuple[str, Sequence[Rule]]],
+    registry: Registry,
+    taken: Input,
+    args: argparse.Namespace,
+    streams: Streams,
+) -> tuple[Report | None, dict[str, int]]:
+    """None where there was no event."""
+    if not taken.events or taken.until is None:
+        return None, {}
+    of_cases = [
+        (_pack_name(name), [rule for rule in rules if isinstance(rule, CaseRule)]) for name, rules in packs
+    ]
+    as_if_live = [rule.model_copy(update={"mode": "live"}) for _, rules in of_cases for rule in rules]
+    with progress_bar(len(taken.events), streams) as progress:
+        outcome = replay(as_if_live, registry, taken, jobs=args.jobs, alerts=True, progress=progress)
+    history = History(
+        of_cases,
+        registry,
+        taken.events,
+        taken.until,
+        outcome.verdicts,
+        outcome.alerts,
+        list(stays(registry, taken)),
+    )
+    return learn(history, identifiers=args.identifiers == "full"), outcome.counts
+
+
+def _pack_name(name: str) -> str:
+    return name.removeprefix("pack:") if name.startswith("pack:") else Path(name).stem
+
+
+def _show(found: Report | None, args: argparse.Namespace, streams: Streams) -> None:
+    if args.format == "json":
+        streams.print((msgspec.json.encode(found or {"events": 0})).decode() + "\n")
+    elif found is None:
+        streams.print("There is no event to report on.\n")
+    else:
+        _print(found, args, streams)
+    if args.svg is not None and found is not None:
+        width = args.width or _PIPED
+        write_file(args.svg, [_svg(lines_of(found, width, UNICODE), width)], streams)
+
+
+def _print(found: Report, args: argparse.Namespace, streams: Streams) -> None:
+    console = Console(file=streams.stdout, highlight=False)
+    width = args.width or (min(max(console.width, NARROWEST), _WIDEST) if console.is_terminal else _PIPED)
+    glyphs = ASCII if args.ascii or not _can_draw(streams) else UNICODE
+    lines = lines_of(found, width, glyphs)
+    if not console.is_terminal:
+        streams.print_all(plain(line) + "\n" for line in lines)
+        return
+    console.width = width
+    with console.capture() as painted:
+        _paint(console, lines)
+    streams.print(painted.get())
+
+
+def _can_draw(streams: Streams) -> bool:
+    """Whether what shows our output has the characters of drawings; what we write in is UTF-8 wherever that leads."""
+    return not hasattr(streams.stdout, "fileno") or locale.getencoding().lower().replace("-", "") == "utf8"
+
+
+def _paint(console: Console, lines: Iterable[Line]) -> None:
+    for line in lines:
+        text = Text(no_wrap=True, overflow="crop")
+        for part, style in line:
+            text.append(part, _STYLES.get(style, style))
+        console.print(text, crop=False)
+
+
+def _svg(lines: Iterable[Line], width: int) -> str:
+    console = Console(
+        file=io.StringIO(),
+        record=True,
+        width=width,
+        force_terminal=True,
+        color_system="truecolor",
+        no_color=False,
+    )
+    _paint(console, lines)
+    return console.export_svg(title="handoff report", theme=_THEME, unique_id="handoff")

@@ -1,0 +1,258 @@
+"""The cases worth looking at one by one: which they are, and what happened in each, as told to a reader."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from monitor.core.change import AlertChange, CaseVerdict
+from monitor.core.event import Event
+from monitor.core.journey import Stay, named
+from monitor.core.place import Registry
+from monitor.core.rule import CaseRule
+from monitor.report.load import receiver
+from monitor.report.names import happened, place_name
+
+_GRAVITY: Final = {"critical": 0, "warning": 1, "info": 2}
+
+
+class Happening(msgspec.Struct, gc=False):
+    """One thing that happened to the patient, and when it came to be known."""
+
+    what: str
+    at: datetime
+    charted_at: datetime
+    """When the source wrote it (the version that counts)."""
+    known_at: datetime
+    """When it reached the monitor."""
+
+    @property
+    def charting_delay_seconds(self) -> float:
+        return (self.charted_at - self.at).total_seconds()
+
+    @property
+    def delivery_delay_seconds(self) -> float:
+        return (self.known_at - self.charted_at).total_seconds()
+
+
+class Alarm(msgspec.Struct, gc=False):
+    """A change of the case's alert."""
+
+    at: datetime
+    state: str
+    level: int
+    role: str
+    """Who is told at this level."""
+    reason: str | None
+
+
+class Visit(msgspec.Struct, gc=False):
+    """The patient in one place."""
+
+    place: str
+    entered_at: datetime
+    left_at: datetime | None
+
+
+class Story(msgspec.Struct, gc=False):
+    """One case, from what opened it to what became of it and of its alert."""
+
+    rule: str
+    step: str | None
+    summary: str
+    severity: str
+    patient: str
+    verdict: str
+    overdue: bool
+    false_alarm: bool
+    """Whether the alert fired although what it waited for had been done in time, and only was not charted."""
+    trigger: Happening
+    due_at: datetime | None
+    came: Happening | None
+    """What decided the case: what was expected (in time or late), or what was forbidden."""
+    ended_at: datetime | None
+    """When nothing more was to be expected of it, where nothing came: given up, or the patient was gone."""
+    reason: str | None
+    """Of the verdict."""
+    care_delay_seconds: float | None
+    """How long after the deadline it came, or has not come."""
+    alarms: list[Alarm]
+    places: list[Visit]
+    until: datetime
+
+
+def worst_cases(
+    rules: Sequence[CaseRule],
+    cases: Iterable[CaseVerdict],
+    alerts: Iterable[AlertChange],
+    until: datetime,
+    count: int,
+) -> list[CaseVerdict]:
+    """The gravest and longest cases whose alert fired, of different patients and rules if there are enough.
+
+    The second is one whose alarm was only a charting delay, where there is one. Live rules come first; cases of test
+    patients and old news raise no alert, and so are none of these.
+    """
+    by_id = {rule.id: rule for rule in rules}
+    fired: dict[str, datetime] = {}
+    ended: dict[str, AlertChange] = {}
+    for change in alerts:
+        if change.state == "firing" and change.level >= 0:
+            fired.setdefault(change.alert, change.at)
+        elif change.state == "resolved":
+            ended[change.alert] = change
+    known = [case for case in cases if case.case in fired and case.rule in by_id]
+
+    def gravity(case: CaseVerdict) -> tuple[bool, int]:
+        rule = by_id[case.rule]
+        return rule.mode != "live", _GRAVITY[rule.severity]
+
+    def lasted(case: CaseVerdict) -> float:
+        return (ended[case.case].at - fired[case.case]).total_seconds()
+
+    bad = [case for case in known if case.overdue or case.verdict in ("late", "missed", "violated")]
+    bad.sort(key=lambda case: (*gravity(case), not _came(case), -_excess(case, until), case.case))
+    only_charted = [
+        case
+        for case in known
+        if case.verdict == "met" and case.case in ended and ended[case.case].reason == "charted_late"
+    ]
+    only_charted.sort(key=lambda case: (*gravity(case), -lasted(case), case.case))
+    return _varied(bad, only_charted, count)
+
+
+def _came(case: CaseVerdict) -> bool:
+    """Whether it came after all: of what never came, the record rather than the care may be what is wrong."""
+    return case.verdict in ("late", "violated")
+
+
+def _excess(case: CaseVerdict, until: datetime) -> float:
+    """How long after the deadline, as a multiple of the time that was allowed: an hour is long for sepsis, and short for a letter."""
+    if case.due_at is None:
+        return 0.0
+    late = (
+        case.delay_seconds
+        if case.delay_seconds is not None
+        else ((case.decided_at or until) - case.due_at).total_seconds()
+    )
+    return late / max((case.due_at - case.trigger_at).total_seconds(), 60.0)
+
+
+def _varied(bad: Sequence[CaseVerdict], only_charted: Sequence[CaseVerdict], count: int) -> list[CaseVerdict]:
+    """Of the bad ones the first, then one that was only charted late, then the next; each of another patient and rule if possible."""
+    chosen: list[CaseVerdict] = []
+    for queue in (bad, only_charted, *[bad] * count):
+        if len(chosen) == count:
+            break
+        left = [case for case in queue if all(case.patient != other.patient for other in chosen)]
+        other_rule = [case for case in left if all(case.rule != other.rule for other in chosen)]
+        other_end = [case for case in other_rule if all(case.verdict != other.verdict for other in chosen)]
+        chosen += (other_end or other_rule or left)[:1]
+    return chosen
+
+
+class Teller:
+    """Tells cases as stories, from the events and stays of a history."""
+
+    def __init__(
+        self,
+        rules: Sequence[CaseRule],
+        alerts: Iterable[AlertChange],
+        stays: Iterable[Stay],
+        registry: Registry,
+        until: datetime,
+    ) -> None:
+        self._rules = {rule.id: rule for rule in rules}
+        self._registry = registry
+        self._until = until
+        self._alerts: dict[str, list[AlertChange]] = defaultdict(list)
+        for change in alerts:
+            self._alerts[change.alert].append(change)
+        self._stays: dict[str, list[Stay]] = defaultdict(list)
+        for stay in stays:
+            self._stays[stay.patient].append(stay)
+
+    def tell(self, cases: Sequence[CaseVerdict], events: Iterable[Event]) -> list[Story]:
+        """The stories of some cases; `patient` is the key as it is."""
+        wanted = {name for case in cases for name in (case.trigger, *case.evidence)}
+        versions = _versions(events, wanted)
+        return [self._story(case, versions) for case in cases]
+
+    def _story(self, case: CaseVerdict, versions: Mapping[str, Sequence[Event]]) -> Story:
+        rule = self._rules[case.rule]
+        changes = self._alerts.get(case.case, [])
+        came = None
+        if case.verdict in ("met", "late", "violated") and case.evidence and case.decided_at is not None:
+            came = self._happening(case.evidence[0], case.decided_at, versions)
+        missing_since = case.due_at if came is None and (case.overdue or case.verdict == "missed") else None
+        care_delay = case.delay_seconds
+        if missing_since is not None:
+            care_delay = ((case.decided_at or self._until) - missing_since).total_seconds()
+        return Story(
+            rule=case.rule,
+            step=case.step,
+            summary=rule.summary,
+            severity=rule.severity,
+            patient=case.patient,
+            verdict=case.verdict,
+            overdue=case.overdue,
+            false_alarm=case.verdict == "met" and bool(changes) and changes[-1].reason == "charted_late",
+            trigger=self._happening(case.trigger, case.trigger_at, versions),
+            due_at=case.due_at,
+            came=came,
+            ended_at=case.decided_at if came is None and case.verdict == "missed" else None,
+            reason=case.reason,
+            care_delay_seconds=care_delay,
+            alarms=[
+                Alarm(each.at, each.state, each.level, receiver(rule, each.level), each.reason)
+                for each in changes
+            ],
+            places=[
+                Visit(place_name(stay.place, self._registry), stay.entered_at, stay.left_at)
+                for stay in sorted(self._stays.get(case.patient, ()), key=lambda stay: stay.entered_at)
+            ],
+            until=self._until,
+        )
+
+    def _happening(self, name: str, at: datetime, versions: Mapping[str, Sequence[Event]]) -> Happening:
+        """The fact of that name; the version that counts is the one that gives the time at which it happened."""
+        found = [event for event in versions.get(name, ()) if event.occurred_at == at]
+        if not found:
+            return Happening("it happened", at, at, at)
+        event = max(found, key=lambda event: (event.recorded_at, event.id))
+        known_at = min(each.arrived_at or each.recorded_at for each in found if each.id == event.id)
+        return Happening(
+            happened(event, self._registry), at, event.recorded_at, max(known_at, event.recorded_at)
+        )
+
+
+def _versions(events: Iterable[Event], wanted: set[str]) -> dict[str, list[Event]]:
+    """The events of each wanted id, with all that correct them."""
+    corrections: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    found: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event.replaces is not None:
+            corrections[named(event.replaces, event.source)].append(event)
+        elif event.id in wanted:
+            found[event.id].append(event)
+    for versions in found.values():
+        for event in versions:  # the list grows as corrections of corrections are found
+            versions.extend(
+                each for each in corrections.get((event.source, event.id), ()) if each not in versions
+            )
+    return found
+
+
+def lanes(story: Story) -> Iterator[datetime]:
+    """Every instant of a story that its drawing must hold."""
+    yield story.trigger.at
+    for at in (story.due_at, story.ended_at):
+        if at is not None:
+            yield at
+    if story.came is not None:
+        yield from (story.came.at, story.came.charted_at)
+    yield from (alarm.at for alarm in story.alarms)

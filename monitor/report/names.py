@@ -1,0 +1,41 @@
+"""Names for people: of places, of what happened, and of patients, who are not named."""
+
+from __future__ import annotations
+
+from hashlib import blake2s
+from typing import Final
+
+from monitor.core.event import Event
+from monitor.core.place import Registry
+
+_MOVES: Final = {
+    "register": ("registered", "in"),
+    "admit": ("admitted", "to"),
+    "transfer": ("moved", "to"),
+    "arrive": ("arrived", "in"),
+    "return": ("came back", "to"),
+    "depart": ("departed", "to"),
+}
+_WORDS: Final = {"pending_transfer": "transfer ordered", "pending_discharge": "discharge planned"}
+"""What happened, where the type alone would not read as such."""
+
+
+def pseudonym(patient: str) -> str:
+    """A short name for a patient key, the same in every report; two of 50,000 patients may share one."""
+    return blake2s(patient.encode(), digest_size=4).hexdigest()[:7]
+
+
+def place_name(place: str | None, registry: Registry) -> str:
+    """What people call a place, without what stands behind a comma; a raw location stands for itself."""
+    found = registry.microsystem(place)
+    name = found.name if found is not None and found.name else place or ""
+    return name.split(",")[0].replace("^", " ").strip()
+
+
+def happened(event: Event, registry: Registry) -> str:
+    """What an event says that happened: `moved to Ward 4 West`, `antimicrobial given`."""
+    verb, preposition = _MOVES.get(event.type, (_WORDS.get(event.type, event.type.replace("_", " ")), "to"))
+    to = registry.place(event.to)
+    if event.type in _MOVES and to is not None:
+        return f"{verb} {preposition} {place_name(to, registry)}"
+    return "discharged" if event.type == "discharge" else verb

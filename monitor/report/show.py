@@ -1,0 +1,299 @@
+"""The report as lines for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from monitor.report.cases import Story
+from monitor.report.figures import UNSTABLE, duration_text, spoken
+from monitor.report.handoffs import HandoffFigures
+from monitor.report.learn import Report
+from monitor.report.line import Column, Glyphs, Line, Span, paragraph, table
+from monitor.report.load import AlarmLoad, RoleLoad, ShiftLoad
+from monitor.report.rules import RuleFigures
+from monitor.report.timeline import MATERIAL, draw
+
+_SUPERSCRIPTS: Final = {"10^-1": "10⁻¹", "10^-2": "10⁻²", "10^-3": "10⁻³"}
+_MOST: Final = 8
+"""Handoffs and roles that are shown."""
+
+
+def lines_of(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    """The whole report, `width` columns wide."""
+    zone = ZoneInfo(report.timezone)
+    yield from _title(report, zone, glyphs)
+    for number, (heading, note, lines) in enumerate(
+        (
+            ("Rules", "met, of the decided; delays are after the deadline", _rules(report, width, glyphs)),
+            ("Handoffs", "least reliable first", _handoffs(report, width, glyphs)),
+            ("Worst cases", "", _cases(report, zone, width, glyphs)),
+            ("Alarm load", "what each role would have been told", _load(report.load, width, glyphs)),
+        ),
+        1,
+    ):
+        yield []
+        title = f"{number} {heading}"
+        yield [(title, "title"), (f"  {note}" if note else "", "quiet")]
+        yield from lines
+
+
+def _title(report: Report, zone: ZoneInfo, glyphs: Glyphs) -> Iterator[Line]:
+    first, last = (f"{_day(at, zone)} {at.astimezone(zone):%Y}" for at in (report.first_at, report.until))
+    yield [("What the history says", "title"), (f"  {first} {glyphs.dash} {last}", "")]
+    yield [
+        (
+            f"{report.events:,} events of {report.patients:,} patients; times are local ({report.timezone})",
+            "quiet",
+        )
+    ]
+
+
+def _day(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b}"
+
+
+# Rules
+
+
+def _rules(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    shown: list[RuleFigures | str] = []
+    for pack in report.packs:
+        shown += [pack.name, *pack.rules]
+    if shown:
+        yield from table(_rule_columns(shown, set(report.shadow)), width, glyphs)
+    if any(each.rule in report.shadow for pack in report.packs for each in pack.rules):
+        yield [("(s) in shadow: counted, alerts no one", "quiet")]
+    yield from _unused(report, width)
+
+
+def _rule_columns(shown: Sequence[RuleFigures | str], shadow: set[str]) -> list[Column]:
+    def cells(text_of: Callable[[RuleFigures], str], style: str = "") -> list[Span]:
+        return [("", "") if isinstance(each, str) else _cell(text_of(each), style) for each in shown]
+
+    names: list[Span] = [
+        (each, "head")
+        if isinstance(each, str)
+        else (f"  {each.title}{' (s)' if each.rule in shadow else ''}", "")
+        for each in shown
+    ]
+    columns = [
+        Column("", names, left=True),
+        Column(
+            "met", cells(lambda each: f"{each.met:,}/{each.decided:,}" if each.decided else "-"), weight=30
+        ),
+        Column("%", cells(lambda each: "-" if each.met_share is None else _percent(each.met_share))),
+        Column("late", cells(lambda each: _number(each.late), "late"), weight=20),
+        Column("missed", cells(lambda each: _number(each.missed), "bad"), weight=19),
+        Column("violated", cells(lambda each: _number(each.violated), "bad"), weight=18),
+        Column("void", cells(lambda each: _number(each.void)), weight=2),
+        Column("unknown", cells(lambda each: _number(each.unknown)), weight=1),
+        Column("open", cells(lambda each: _number(each.open)), weight=3),
+        Column("overdue", cells(lambda each: _number(each.overdue), "bad"), weight=10),
+        Column("median", cells(lambda each: _delay(each.median_delay_seconds)), weight=9),
+        Column("p90", cells(lambda each: _delay(each.p90_delay_seconds)), weight=8),
+    ]
+    return [column for column in columns if any(text not in ("", "-") for text, _ in column.cells)]
+
+
+def _cell(text: str, style: str) -> Span:
+    return text, "quiet" if text == "-" else style
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else "-"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share in (0, 1) else f"{100 * share:.1f}"
+
+
+def _delay(seconds: float | None) -> str:
+    return "-" if seconds is None else duration_text(seconds)
+
+
+def _unused(report: Report, width: int) -> Iterator[Line]:
+    if not report.unused:
+        return
+    said = [
+        f"{each.rule} (no event of type {' or '.join(each.never_seen)} was ever seen)"
+        if each.never_seen
+        else each.rule
+        for each in report.unused
+    ]
+    yield from paragraph(f"No case: {', '.join(said)}.", width, "quiet")
+
+
+# Handoffs
+
+
+def _handoffs(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    found = [each for each in report.handoffs if each.defects][:_MOST]
+    if not report.handoffs:
+        yield [("No rule judged a move between two places.", "quiet")]
+    elif not found:
+        yield [(f"No defect in {sum(each.opportunities for each in report.handoffs):,} handoffs.", "")]
+    else:
+        yield from table(_handoff_columns(found, width, glyphs), width, glyphs)
+    left = len([each for each in report.handoffs if each.defects]) - len(found)
+    without = [each for each in report.handoffs if not each.defects]
+    said = []
+    if left:
+        said.append(f"{left} more with defects")
+    if without and found:
+        said.append(
+            f"{len(without)} without, in {sum(each.opportunities for each in without):,} opportunities"
+        )
+    if report.pending_handoffs:
+        said.append(f"{report.pending_handoffs} overdue that led nowhere yet")
+    if report.counts_shadow:
+        said.append("judged by rules in shadow, for there are no others")
+    if said:
+        yield from paragraph("; ".join(said), width, "quiet")
+
+
+def _handoff_columns(found: Sequence[HandoffFigures], width: int, glyphs: Glyphs) -> list[Column]:
+    worst = max(each.high for each in found)
+    columns = [
+        Column("", [(f"{each.from_name} {glyphs.arrow} {each.to_name}", "") for each in found], left=True),
+        Column("defects", [(f"{each.defects:,} of {each.opportunities:,}", "strong") for each in found]),
+        Column("%", [(f"{100 * each.share:.0f}", "strong") for each in found], weight=30),
+        Column(
+            "95 % interval",
+            [(f"{100 * each.low:.0f}{glyphs.dash}{100 * each.high:.0f}", "") for each in found],
+            weight=12,
+        ),
+        Column("order", [_magnitude(each, glyphs) for each in found], weight=20),
+        Column("late", [_cell(_number(each.late), "late") for each in found], weight=15),
+        Column("missing", [_cell(_number(each.missing), "bad") for each in found], weight=14),
+        Column("median delay", [_cell(_delay(each.median_delay_seconds), "") for each in found], weight=10),
+    ]
+    if width >= 100:
+        columns.insert(
+            4,
+            Column("", [(_whisker(each, worst, 14, glyphs), "late") for each in found], left=True, weight=1),
+        )
+    return columns
+
+
+def _magnitude(figures: HandoffFigures, glyphs: Glyphs) -> Span:
+    name = figures.magnitude
+    shown = _SUPERSCRIPTS.get(name, name) if glyphs.arrow == "→" else name
+    return shown, "bad" if name == UNSTABLE else ""
+
+
+def _whisker(figures: HandoffFigures, worst: float, width: int, glyphs: Glyphs) -> str:
+    """The interval as a line and the share as a point on it, from 0 to the worst that is shown."""
+    low, point, high = (
+        round(share / worst * (width - 1)) for share in (figures.low, figures.share, figures.high)
+    )
+    chars = [" "] * width
+    chars[low : high + 1] = glyphs.between * (high - low + 1)
+    chars[low], chars[high] = glyphs.low, glyphs.high
+    chars[point] = glyphs.point
+    return "".join(chars)
+
+
+# Cases
+
+
+def _cases(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    if not report.cases:
+        yield [("No case went wrong and raised an alarm.", "")]
+    for number, story in enumerate(report.cases):
+        if number:
+            yield []
+        yield from _story(story, "abc"[number], zone, width, glyphs)
+
+
+def _story(story: Story, letter: str, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    title = f"{letter}  {story.summary}"
+    if story.false_alarm:
+        title = f"{letter}  False alarm: care was in time, only the charting was late"
+    about = f"{story.severity} {glyphs.dot} {story.rule} {glyphs.dot} patient {story.patient}"
+    if len(title) + len(about) + 2 <= width:
+        yield [(title.ljust(width - len(about)), "strong"), (about, "quiet")]
+    else:
+        yield from paragraph(title, width, "strong")
+        yield from paragraph(about, width, "quiet", indent="   ")
+    for sentence, style in sentences(story):
+        yield from paragraph(sentence, width, style, indent="   ")
+    yield from draw(story, zone, width, glyphs)
+
+
+def sentences(story: Story) -> Iterator[Span]:
+    """Care delay and charting delay, a sentence each."""
+    came, delay = story.came, story.care_delay_seconds
+    if story.verdict == "late" and came is not None and delay is not None:
+        yield f"Care: {spoken(delay)} after the deadline.", "late"
+    elif story.verdict == "violated":
+        yield f"Care: {story.summary}.", "bad"
+    elif delay is not None and story.verdict != "met":
+        yield f"Care: nothing had come {spoken(delay)} after the deadline.", "bad"
+    elif came is not None and story.due_at is not None:
+        yield f"Care: in time, {spoken((story.due_at - came.at).total_seconds())} before the deadline.", "met"
+    if came is None:
+        return
+    charting = came.charting_delay_seconds
+    if charting < MATERIAL.total_seconds():
+        yield (
+            "Charting: at once." if charting < 60 else f"Charting: {spoken(charting)} after it happened.",
+            "quiet",
+        )
+    else:
+        yield f"Charting: {spoken(charting)} after it happened.", "charting"
+
+
+# Alarm load
+
+
+def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    if not (load.fired or load.total.warnings or load.shadow_fired):
+        yield [("No alarm would have fired.", "")]
+        return
+    rows = load.roles[:_MOST]
+    yield from table(_load_columns([*rows, load.total]), width, glyphs)
+    false = load.charted_late + load.withdrawn
+    if load.fired:
+        yield from paragraph(
+            f"{load.fired:,} alerts fired; {false:,} were false ({100 * false / load.fired:.0f} %): "
+            f"{load.charted_late:,} done in time and charted late, {load.withdrawn:,} withdrawn after a correction.",
+            width,
+        )
+    if load.shadow_fired:
+        yield from paragraph(
+            f"Rules in shadow would have fired {load.shadow_fired:,} more: "
+            f"{_per_shift(load.shadow.day)} a day shift, {_per_shift(load.shadow.night)} a night shift.",
+            width,
+            "quiet",
+        )
+
+
+def _load_columns(rows: Sequence[RoleLoad]) -> list[Column]:
+    def styled(texts: Sequence[str]) -> list[Span]:
+        return [(text, "strong" if number == len(texts) - 1 else "") for number, text in enumerate(texts)]
+
+    return [
+        Column("", styled([each.role for each in rows]), left=True),
+        Column("alarms", styled([f"{each.alarms:,}" for each in rows])),
+        Column("a day shift", styled([_per_shift(each.day) for each in rows])),
+        Column("worst", styled([_worst(each.day) for each in rows]), weight=5),
+        Column("a night shift", styled([_per_shift(each.night) for each in rows])),
+        Column("worst", styled([_worst(each.night) for each in rows]), weight=5),
+        Column("warnings", styled([_number(each.warnings) for each in rows]), weight=4),
+    ]
+
+
+def _per_shift(load: ShiftLoad) -> str:
+    return "-" if load.median is None else f"{load.median:g}"
+
+
+def _worst(load: ShiftLoad) -> str:
+    return (
+        "-"
+        if load.worst_on is None
+        else f"{load.worst} ({load.worst_on:%a} {load.worst_on.day} {load.worst_on:%b})"
+    )

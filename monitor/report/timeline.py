@@ -1,0 +1,335 @@
+"""One case as a drawing over time: where the patient was, what happened, when it was charted, and the alarm.
+
+Each lane is a bar with marks; from each mark a line leads down to what it says, so that no legend is needed. The
+deadline is drawn through all lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from monitor.report.cases import Alarm, Story, lanes
+from monitor.report.figures import spoken
+from monitor.report.line import Glyphs, Line, Row, clipped
+
+_GUTTER: Final = 10
+"""Columns for the names of the lanes."""
+_STEPS: Final = tuple(
+    timedelta(minutes=minutes)
+    for minutes in (
+        1,
+        2,
+        5,
+        10,
+        15,
+        30,
+        60,
+        120,
+        180,
+        240,
+        360,
+        720,
+        1440,
+        2880,
+        4320,
+        10_080,
+        20_160,
+        40_320,
+    )
+)
+_TICKS_APART: Final = 9
+"""Columns between two times on the axis, at least."""
+MATERIAL: Final = timedelta(minutes=5)
+"""A charting delay below this is not worth a lane."""
+_ENDS: Final = {
+    "met": "it came in time",
+    "late": "it came, too late",
+    "charted_late": "it had been done in time: false alarm",
+    "void": "no longer needed",
+    "withdrawn": "withdrawn: the record was corrected",
+    "missed": "nothing more is expected",
+    "expired": "no longer shown",
+}
+
+
+class Label(NamedTuple):
+    """What marks at one column say, a line each."""
+
+    column: int
+    texts: tuple[str, ...]
+    style: str = ""
+
+
+class Scale(NamedTuple):
+    """Which instant is at which column."""
+
+    start: datetime
+    end: datetime
+    width: int
+
+    def column(self, at: datetime) -> int:
+        return round((at - self.start) / (self.end - self.start) * (self.width - 1))
+
+
+def draw(story: Story, zone: ZoneInfo, width: int, glyphs: Glyphs) -> list[Line]:
+    """The drawing of one case, `width` columns wide; times are local."""
+    scale = _scale(story, width - _GUTTER)
+    drawn: list[tuple[str, Row]] = [("", row) for row in _axis(scale, zone)]
+    for name, rows in (
+        ("where", _places(story, scale, glyphs)),
+        ("happened", _happened(story, scale, zone, glyphs)),
+        ("charted", _charted(story, scale, zone, glyphs)),
+        ("alarm", _alarms(story, scale, zone, glyphs)),
+    ):
+        drawn += [(name if number == 0 else "", row) for number, row in enumerate(rows)]
+    if story.due_at is not None:
+        for _, row in drawn[2:]:
+            column = scale.column(story.due_at)
+            if row.chars[column] == " ":
+                row.put(column, glyphs.guide, "quiet")
+    return [[(name.ljust(_GUTTER), "quiet"), *row.line()] for name, row in drawn]
+
+
+def _scale(story: Story, width: int) -> Scale:
+    """All that happened, a little before and after; from where the patient came into the place, if that was not long before."""
+    moments = sorted(lanes(story))
+    first, last = moments[0], moments[-1]
+    span = max(last - first, timedelta(minutes=10))
+    entered = [visit.entered_at for visit in story.places if first - 0.4 * span <= visit.entered_at <= first]
+    start = entered[-1] if entered else first
+    return Scale(start - 0.03 * span, last + 0.12 * span, width)
+
+
+# Lanes
+
+
+def _axis(scale: Scale, zone: ZoneInfo) -> list[Row]:
+    """Days above, times below."""
+    per_column = (scale.end - scale.start) / scale.width
+    step = next((each for each in _STEPS if each >= per_column * _TICKS_APART), _STEPS[-1])
+    days, hours = Row(scale.width), Row(scale.width)
+    local = scale.start.astimezone(zone)
+    tick = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    day = None
+    while tick.astimezone(UTC) <= scale.end:
+        at = tick.astimezone(UTC)
+        column = scale.column(at)
+        if at >= scale.start and column + 5 <= scale.width:
+            if step < timedelta(days=1):
+                hours.put(column, f"{tick:%H:%M}", "quiet")
+            if tick.date() != day and days.is_free(column - 1, column + 11):
+                days.put(column, f"{tick:%a} {tick.day} {tick:%b}", "quiet")
+                day = tick.date()
+        tick += step
+    return [days, hours] if step < timedelta(days=1) else [days]
+
+
+def _places(story: Story, scale: Scale, glyphs: Glyphs) -> list[Row]:
+    bar = Row(scale.width)
+    labels = []
+    for number, visit in enumerate(story.places):
+        start, end = scale.column(visit.entered_at), scale.column(visit.left_at or story.until)
+        if end < 0 or start >= scale.width or visit.entered_at > story.until:
+            continue
+        start, end, style = max(start, 0), min(max(end, start + 1), scale.width), f"place{number % 2}"
+        bar.fill(start, end, glyphs.bars[number % 2], style)
+        name = f" {visit.place} "
+        if end - start >= len(name) + 2:
+            bar.put(start + 1, name, f"{style} name")
+        else:
+            labels.append(Label(start, (visit.place,), ""))
+    return [bar, *_labelled(labels, scale.width, glyphs)]
+
+
+def _happened(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[Row]:
+    bar = Row(scale.width)
+    trigger, came, due = story.trigger, story.came, story.due_at
+    start = scale.column(trigger.at)
+    marks: list[tuple[datetime, str, str, str]] = [(trigger.at, glyphs.start, trigger.what, "strong")]
+    last = came.at if came is not None else story.ended_at or story.until
+    if due is not None:
+        deadline, end = scale.column(due), scale.column(min(last, scale.end))
+        bar.fill(start, min(deadline, end), glyphs.allowed, "met")
+        bar.fill(end, deadline, glyphs.spare, "quiet")
+        _fill_named(bar, deadline, end, glyphs.late, "overrun", _late_words(story))
+        marks.append((due, glyphs.deadline, "deadline", "strong"))
+    elif came is not None:
+        bar.fill(start, scale.column(came.at), glyphs.allowed, "met")
+    if came is not None:
+        style = "met" if story.verdict == "met" else "late"
+        marks.append((came.at, glyphs.came, came.what + _soon_charted(story), style))
+    elif story.ended_at is not None:
+        words = (
+            "nothing came; no longer waited for" if story.reason == "gave_up" else "nothing came before this"
+        )
+        marks.append((story.ended_at, glyphs.nothing, words, "bad"))
+    for at, char, _, style in marks:
+        bar.put(scale.column(at), char, style)
+    said = [(at, f"{_clock(at, zone, scale)} {words}", style) for at, _, words, style in marks]
+    return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
+
+
+def _late_words(story: Story) -> str:
+    if story.care_delay_seconds is None:
+        return ""
+    delay = spoken(story.care_delay_seconds)
+    return f"{delay} late" if story.came is not None else f"{delay} and nothing came"
+
+
+def _soon_charted(story: Story) -> str:
+    """Said with what came, where charting has no lane of its own."""
+    came = story.came
+    if came is None or _is_charted_apart(story):
+        return ""
+    return (
+        f" (charted {spoken(came.charting_delay_seconds)} later)" if came.charting_delay_seconds >= 60 else ""
+    )
+
+
+def _is_charted_apart(story: Story) -> bool:
+    came = story.came
+    return came is not None and max(came.charted_at, came.known_at) - came.at >= MATERIAL
+
+
+def _charted(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[Row]:
+    came = story.came
+    if came is None or not _is_charted_apart(story):
+        return []
+    bar = Row(scale.width)
+    happened, charted = scale.column(came.at), scale.column(came.charted_at)
+    _fill_named(
+        bar,
+        happened,
+        charted,
+        glyphs.charting,
+        "charting",
+        f"{spoken(came.charting_delay_seconds)} until charted",
+    )
+    bar.put(happened, glyphs.came, "met" if story.verdict == "met" else "late")
+    bar.put(charted, glyphs.charted, "charting")
+    said = [(came.charted_at, f"{_clock(came.charted_at, zone, scale)} charted", "charting")]
+    if came.known_at - came.charted_at >= MATERIAL:
+        bar.put(scale.column(came.known_at), glyphs.charted, "charting")
+        said.append((came.known_at, f"{_clock(came.known_at, zone, scale)} sent by the feed", "charting"))
+    return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
+
+
+def _alarms(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[Row]:
+    if not story.alarms:
+        return []
+    bar = Row(scale.width)
+    ends = [alarm.at for alarm in story.alarms[1:]] + [min(story.until, scale.end)]
+    for alarm, end in zip(story.alarms, ends, strict=True):
+        if alarm.state == "firing":
+            early = alarm.level < 0
+            char, style = (glyphs.warned, "warning") if early else (glyphs.alarmed, "alarm")
+            bar.fill(scale.column(alarm.at), scale.column(end), char, style)
+    said = []
+    for alarm in story.alarms:
+        char, words, style = _alarm_words(alarm, glyphs)
+        bar.put(scale.column(alarm.at), char, style)
+        said.append((alarm.at, f"{_clock(alarm.at, zone, scale)} {words}", style))
+    return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
+
+
+def _alarm_words(alarm: Alarm, glyphs: Glyphs) -> tuple[str, str, str]:
+    if alarm.state != "firing":
+        return glyphs.ends, f"ends: {_ENDS.get(alarm.reason or '', alarm.reason or '')}", "quiet"
+    if alarm.level < 0:
+        return glyphs.warning, f"warning to {alarm.role}", "warning"
+    return glyphs.alarm, f"{'alarm' if alarm.level == 0 else 'also'} to {alarm.role}", "alarm"
+
+
+# Parts
+
+
+def _clock(at: datetime, zone: ZoneInfo, scale: Scale) -> str:
+    local = at.astimezone(zone)
+    long = scale.end - scale.start > timedelta(days=4)
+    return f"{local:%a} {local.day} {local:%b} {local:%H:%M}" if long else f"{local:%H:%M}"
+
+
+def _fill_named(bar: Row, start: int, end: int, char: str, style: str, name: str) -> None:
+    """A stretch, with its name in the middle where there is room."""
+    bar.fill(start, end, char, style)
+    room = end - start - 4
+    if name and len(name) + 2 <= room:
+        bar.put(start + 1 + (end - start - len(name) - 2) // 2, f" {name} ", f"{style} name")
+
+
+def _grouped(said: Sequence[tuple[datetime, str, str]], scale: Scale) -> list[Label]:
+    """The marks of one column share a label, in order of time."""
+    found: dict[int, Label] = {}
+    for at, text, style in sorted(said, key=lambda each: each[0]):
+        column = min(max(scale.column(at), 0), scale.width - 1)
+        before = found.get(column, Label(column, (), style))
+        found[column] = Label(column, (*before.texts, text), style)
+    return list(found.values())
+
+
+def _labelled(labels: Sequence[Label], width: int, glyphs: Glyphs) -> list[Row]:
+    """Rows with a line from each mark down to its label.
+
+    Labels run to the right of their lines, those further left lower, so that nothing crosses. Near the right edge
+    they run to the left instead, those further right lower.
+    """
+    leftward = _leftward(labels, width)
+    rows: list[Row] = []
+    for label in sorted(labels, key=lambda each: -each.column):
+        if label not in leftward:
+            room = min((each.column for each in leftward), default=width) - label.column - 3
+            _hang(
+                rows, label, [clipped(text, room, glyphs) for text in label.texts], width, glyphs, left=False
+            )
+    for label in sorted(leftward, key=lambda each: each.column):
+        _hang(
+            rows,
+            label,
+            [clipped(text, label.column - 1, glyphs) for text in label.texts],
+            width,
+            glyphs,
+            left=True,
+        )
+    return rows
+
+
+def _leftward(labels: Sequence[Label], width: int) -> list[Label]:
+    """The labels that must run to the left: they have no room at the right, or would stand in the way of one that has none."""
+    found: list[Label] = []
+    for label in sorted(labels, key=lambda each: -each.column):
+        room = min((each.column for each in found), default=width) - label.column - 3
+        longest = max(map(len, label.texts))
+        if longest > room and (label.column - 1 >= longest or label.column > width // 2):
+            found.append(label)
+    return found
+
+
+def _hang(
+    rows: list[Row], label: Label, texts: Sequence[str], width: int, glyphs: Glyphs, *, left: bool
+) -> None:
+    """Put a label on the first rows that are free where it and its line would be."""
+    longest = max(map(len, texts))
+    column, height = label.column, len(texts)
+    start, end = (column - longest - 2, column + 1) if left else (column, column + longest + 3)
+    top = 0
+    while True:
+        while len(rows) < top + height:
+            rows.append(Row(width))
+        if all(row.is_free(start, end) for row in rows[top : top + height]):
+            break
+        top += 1
+    for row in rows[:top]:
+        row.put(column, glyphs.down, "quiet")
+    for number, text in enumerate(texts):
+        is_last = number == height - 1
+        corner = (
+            (glyphs.corner_left if is_last else glyphs.tee_left)
+            if left
+            else (glyphs.corner if is_last else glyphs.tee)
+        )
+        row = rows[top + number]
+        row.put(column, corner, "quiet")
+        row.put(column - len(text) - 1 if left else column + 2, text, label.style)
