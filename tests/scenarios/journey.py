@@ -2,7 +2,8 @@
 
 A line is a day and time, a type of event, where the patient went and attributes: `Mon 09:15 transfer ed -> ward-4w`.
 `id=`, `encounter=`, `cancels=`, `replaces=` and `recorded=` (a day and time joined by `_`) are fields of the event;
-`patient=` is another patient. `now` only moves the clock. The week begins on Monday, 3 March 2025.
+`patient=` is another patient. `now` only moves the clock. The week begins on Monday, 3 March 2025; `Mon+4` is four weeks
+later, when summer time has begun. Times are UTC.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -28,18 +29,29 @@ def registry():
 
 
 def rules(text, known):
+    """The rules that open cases."""
+    return [rule for rule in all_rules(text, known) if isinstance(rule, CaseRule)]
+
+
+def all_rules(text, known):
     found, problems = load_rules([("rules.yaml", text.encode())], known)
     assert problems == []
-    return [rule for rule in found if isinstance(rule, CaseRule)]
+    return found
+
+
+def pack_text(name):
+    return (PROJECT / "rules" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def pack(name, known):
-    return rules((PROJECT / "rules" / f"{name}.yaml").read_text(), known)
+    return rules(pack_text(name), known)
 
 
 def moment(day, time):
+    name, _, weeks = day.partition("+")
     hour, _, minute = time.partition(":")
-    return MONDAY + timedelta(days=DAYS.index(day), hours=int(hour), minutes=int(minute))
+    days = timedelta(weeks=int(weeks or 0), days=DAYS.index(name))
+    return MONDAY + days + timedelta(hours=int(hour), minutes=int(minute))
 
 
 def shown(at):

@@ -94,4 +94,6 @@ def test_rules_in_shadow_alert_no_one(week):
 
 
 def all_packs():
-    return "".join((PROJECT / "rules" / f"{name}.yaml").read_text() for name in ("ed", "ed-us", "icu", "sepsis"))
+    return "".join(
+        (PROJECT / "rules" / f"{name}.yaml").read_text() for name in ("ed", "ed-us", "icu", "sepsis")
+    )
