@@ -7,15 +7,25 @@ that the two can be compared; it is simple because a journey says of each messag
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from monitor.simulation.course import Attribute, Fact, Journey, Seconds, Telling
 
-Where = Callable[[str], tuple[str, str | None]]
-"""The microsystem that owns a raw location, and its kind; the location itself and None where no microsystem does."""
+
+class Place(NamedTuple):
+    """A microsystem and its kind. A location that no microsystem owns has its own name, and no kind."""
+
+    id: str | None
+    kind: str | None
+
+
+NOWHERE: Final = Place(None, None)
+Where = Callable[[str], Place]
+"""The place of a raw location."""
 
 _IN_ORDER: Final = (
     *("pre_admit", "register", "pending_admit", "admit", "return", "MILESTONE"),
@@ -30,12 +40,23 @@ BRINGS: Final = frozenset({"register", "admit", "transfer", "arrive", "return"})
 """Types of facts that open a visit, and bring the patient to their `to`."""
 
 
+def finder(owners: Mapping[tuple[str, str], tuple[str, str]]) -> Where:
+    """Find places by the point of care and the facility of a location; `owners` has the id and kind for each."""
+
+    @cache
+    def where(location: str) -> Place:
+        point, _, _, facility = location.split("^")[:4]
+        return Place(*owners.get((point, facility), (location, None)))
+
+    return where
+
+
 class KnownFact(Struct, eq=False, gc=False):
     """A fact as it stands at the end.
 
-    `number` is its place among the facts of its journey. `unit` says how exactly `at` is known: 60 is to the minute.
-    `key` tells visits apart, also those without a number. `place` and `kind` say where the patient of that visit is
-    from this fact on, `place_before` and `kind_before` where just before it.
+    `number` is where it comes among the facts of its journey. `unit` says how exactly `at` is known: 60 is to the minute.
+    `key` tells visits apart, also those without a number. `before` and `after` say where the patient of that visit is
+    just before it, and from it on.
     """
 
     number: int
@@ -46,14 +67,10 @@ class KnownFact(Struct, eq=False, gc=False):
     visit: str | None
     key: str
     attributes: dict[str, Attribute]
-    from_: str | None
-    from_kind: str | None
-    to: str | None
-    to_kind: str | None
-    place_before: str | None
-    kind_before: str | None
-    place: str | None
-    kind: str | None
+    from_: Place
+    to: Place
+    before: Place
+    after: Place
 
 
 class KnownJourney(Struct, eq=False):
@@ -69,11 +86,12 @@ class KnownJourney(Struct, eq=False):
         if len(types) == 1:
             return self.of_type.get(types[0], [])
         found = [fact for name in types for fact in self.of_type.get(name, ())]
-        found.sort(key=_by_number)
+        found.sort(key=by_number)
         return found
 
 
-def _by_number(fact: KnownFact) -> int:
+def by_number(fact: KnownFact) -> int:
+    """The order of the facts of a journey."""
     return fact.number
 
 
@@ -131,8 +149,7 @@ def _timeline(
     where: Where,
 ) -> KnownJourney:
     """Follow one patient from place to place, visit by visit."""
-    nowhere: tuple[str | None, str | None] = (None, None)
-    is_in: dict[str, tuple[str | None, str | None]] = {}
+    is_in: dict[str, Place] = {}
     open_visits: set[str] = set()
     facts: list[KnownFact] = []
     of_type: dict[str, list[KnownFact]] = {}
@@ -142,8 +159,8 @@ def _timeline(
         if visit is None and len(open_visits) == 1:
             (visit,) = open_visits
         key = visit if visit is not None else f"none of {fact.patient}"
-        before = after = is_in.get(key, nowhere)
-        to = nowhere if telling.to is None else where(telling.to)
+        before = after = is_in.get(key, NOWHERE)
+        to = NOWHERE if telling.to is None else where(telling.to)
         if kind in BRINGS:
             if visit is not None:
                 open_visits.add(visit)
@@ -151,10 +168,10 @@ def _timeline(
                 after = is_in[key] = to
         elif kind == "discharge":
             open_visits.discard(key)
-            after = is_in[key] = nowhere
+            after = is_in[key] = NOWHERE
         from_ = before if telling.from_ is None else where(telling.from_)
         known_fact = KnownFact(
-            number, at, telling.unit, kind, root, visit, key, fact.attributes, *from_, *to, *before, *after
+            number, at, telling.unit, kind, root, visit, key, fact.attributes, from_, to, before, after
         )
         facts.append(known_fact)
         of_type.setdefault(kind, []).append(known_fact)
@@ -177,16 +194,14 @@ def anywhere(_one: KnownFact, _other: KnownFact) -> bool:
     return True
 
 
-def stays(
-    journey: KnownJourney, inside: Callable[[str | None, str | None], bool]
-) -> list[tuple[KnownFact, KnownFact | None]]:
-    """Each unbroken time in places that are `inside(place, kind)`: the fact that began it, and the one that ended it, if any."""
+def stays(journey: KnownJourney, inside: Callable[[Place], bool]) -> list[tuple[KnownFact, KnownFact | None]]:
+    """Each unbroken time in places that are `inside`: the fact that began it, and the one that ended it, if any."""
     entered: dict[str, KnownFact] = {}
     found: list[tuple[KnownFact, KnownFact | None]] = []
     for fact in journey.facts:
-        if fact.place == fact.place_before:
+        if fact.after == fact.before:
             continue
-        is_inside = inside(fact.place, fact.kind)
+        is_inside = inside(fact.after)
         if is_inside and fact.key not in entered:
             entered[fact.key] = fact
         elif not is_inside and fact.key in entered:

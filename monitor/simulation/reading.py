@@ -7,17 +7,16 @@ Each function takes one known journey and yields what became of each case. Facts
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from monitor.simulation.clock import DAY, HOLIDAYS, MINUTE, ZONE
 from monitor.simulation.course import Seconds
-from monitor.simulation.known import KnownFact, KnownJourney, same_visit, stays, together
+from monitor.simulation.known import KnownFact, KnownJourney, Place, by_number, same_visit, stays, together
 
-MINUTE: Final = 60
-HOUR: Final = 3600
-DAY: Final = 86_400
-LONDON: Final = ZoneInfo("Europe/London")
+_LONDON: Final = ZoneInfo(ZONE)
+_SATURDAY: Final = 5
 
 Test = Callable[[KnownFact], bool]
 Pair = Callable[[KnownFact, KnownFact], bool]
@@ -25,13 +24,13 @@ Verdict = Literal["met", "late", "missed", "violated", "void", "open"]
 
 
 class Finding(NamedTuple):
-    """What became of one case; `of` is its trigger."""
+    """What became of one case; `of` is its trigger. An open one is not decided."""
 
     of: KnownFact
     verdict: Verdict
+    decided_at: Seconds | None = None
     overdue: bool = False
     delay_seconds: Seconds | None = None
-    step: str | None = None
 
 
 class Due(NamedTuple):
@@ -62,32 +61,35 @@ def calendar_days(days: int) -> Limit:
     return due
 
 
-def business_days(days: int, holidays: frozenset[date]) -> Limit:
+def business_days(days: int) -> Limit:
     """By the end of that working day after the trigger's own day."""
 
     def due(trigger: KnownFact) -> Due:
         day, left = _day(trigger), days
         while left:
             day += timedelta(days=1)
-            if day.weekday() < 5 and day not in holidays:
+            if day.weekday() < _SATURDAY and day not in HOLIDAYS:
                 left -= 1
         return _midnight_after(day)
 
     return due
 
 
-def local(fact: KnownFact) -> datetime:
-    """The time on the wall."""
-    return datetime.fromtimestamp(fact.at, LONDON)
+def local_hour(fact: KnownFact) -> int:
+    """The hour on the wall."""
+    return _local(fact).hour
 
 
 def _day(fact: KnownFact) -> date:
-    return local(fact).date()
+    return _local(fact).date()
+
+
+def _local(fact: KnownFact) -> datetime:
+    return datetime.fromtimestamp(fact.at, _LONDON)
 
 
 def _midnight_after(day: date) -> Due:
-    midnight = datetime.combine(day + timedelta(days=1), time(), LONDON)
-    at = int(midnight.astimezone(UTC).timestamp())
+    at = int(datetime.combine(day + timedelta(days=1), time(), _LONDON).timestamp())
     return Due(at, at - 1)
 
 
@@ -135,16 +137,19 @@ def judged(
 ) -> Finding:
     """The verdict of an answer that came or not, and of what stopped the waiting."""
     if stopped is not None and (came is None or stopped.number < came.number):
-        return Finding(trigger, "void" if stopped.at <= due.last else "missed")
+        if stopped.at <= due.last:
+            return Finding(trigger, "void", stopped.at)
+        given_up = stopped.at if give_up is None else due.at + give_up
+        return Finding(trigger, "missed", min(stopped.at, given_up))
     if came is not None:
         if came.at <= due.last:
-            return Finding(trigger, "met")
-        return Finding(trigger, "late", delay_seconds=came.at - due.at)
+            return Finding(trigger, "met", came.at)
+        return Finding(trigger, "late", came.at, delay_seconds=came.at - due.at)
     if end <= due.last:
         return Finding(trigger, "open")
     if give_up is None or end <= due.at + give_up:
         return Finding(trigger, "open", overdue=True)
-    return Finding(trigger, "missed")
+    return Finding(trigger, "missed", due.at + give_up)
 
 
 def first_answer(
@@ -202,7 +207,7 @@ def preceded(
             soon = within is None or fact.at >= trigger.at - within or together(trigger, fact)
             if soon and needed(fact) and (needed_pair or pair)(trigger, fact):
                 ready = True
-        yield Finding(trigger, "met" if ready else "violated")
+        yield Finding(trigger, "met" if ready else "violated", trigger.at)
 
 
 def spared(
@@ -227,16 +232,18 @@ def spared(
                 break
         ended = None if until is None else first_after(journey, trigger, until, pair)
         if came is not None and (ended is None or came.number < ended.number):
-            yield Finding(trigger, "violated")
-        elif (ended is not None and ended.at <= over) or journey.end > over:
-            yield Finding(trigger, "met")
+            yield Finding(trigger, "violated", came.at)
+        elif ended is not None and ended.at <= over:
+            yield Finding(trigger, "met", ended.at)
+        elif journey.end > over:
+            yield Finding(trigger, "met", over)
         else:
             yield Finding(trigger, "open")
 
 
 def stayed(
     journey: KnownJourney,
-    inside: Callable[[str | None, str | None], bool],
+    inside: Callable[[Place], bool],
     limit: Seconds,
     *,
     stop: Test | None = None,
@@ -249,15 +256,22 @@ def stayed(
         yield judged(entered, left, stopped, Due(due, due), give_up, journey.end)
 
 
-def too_many(
-    facts: Sequence[KnownFact], most: int, seconds: Seconds, *, pair: Pair = same_visit
-) -> Iterator[Finding]:
-    """The fact that makes it one more than so many within a time; those beyond it add nothing new."""
-    for fact in facts:
-        before = sum(
-            1
-            for other in facts
-            if other.number < fact.number and other.at > fact.at - seconds and pair(fact, other)
-        )
-        if before == most:
-            yield Finding(fact, "violated")
+def apart(journey: KnownJourney, inside: Callable[[Place], bool], seconds: Seconds) -> Iterator[Finding]:
+    """No two visits are inside at once for longer than that."""
+    all_stays = stays(journey, inside)
+    for first, first_left in all_stays:
+        for second, second_left in all_stays:
+            if first.key == second.key or first.number > second.number:
+                continue
+            if first_left is not None and first_left.number <= second.number:
+                continue
+            over = second.at + seconds
+            ended = min(
+                (left for left in (first_left, second_left) if left is not None), key=by_number, default=None
+            )
+            if ended is not None and ended.at <= over:
+                yield Finding(second, "met", ended.at)
+            elif journey.end > over:
+                yield Finding(second, "violated", over)
+            else:
+                yield Finding(second, "open")

@@ -6,7 +6,8 @@ What a case is, and its verdicts, are the contract's; the truth is that of one i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -14,7 +15,7 @@ import msgspec
 
 from monitor.simulation.course import Journey, Seconds
 from monitor.simulation.known import Where, known
-from monitor.simulation.standards import STANDARDS, Standard
+from monitor.simulation.standards import SHARES, STANDARDS, Share, Standard
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -24,11 +25,11 @@ class Case(NamedTuple):
 
     trigger_at: Seconds
     rule: str
-    step: str | None
     patient: str
     trigger: str
     encounter: str | None
     verdict: str
+    decided_at: Seconds | None
     overdue: bool
     delay_seconds: Seconds | None
 
@@ -42,16 +43,19 @@ def cases(
     """
     for each in known(journey, end, where):
         for rule, standard in standards.items():
-            for found in standard(each):
+            if standard.types.isdisjoint(each.of_type):
+                continue
+            triggers = [fact for fact in each.each(*standard.types) if standard.opens(fact)]
+            for found in standard.read(each, triggers):
                 fact = found.of
                 yield Case(
                     fact.at,
                     rule,
-                    found.step,
                     each.patient,
                     fact.id,
                     fact.visit,
                     found.verdict,
+                    found.decided_at,
                     found.overdue,
                     found.delay_seconds,
                 )
@@ -63,7 +67,7 @@ def line(case: Case) -> str:
     return _encode(
         {
             "rule": case.rule,
-            "step": case.step,
+            "step": None,
             "patient": case.patient,
             "encounter": case.encounter,
             "trigger": case.trigger,
@@ -75,6 +79,28 @@ def line(case: Case) -> str:
     ).decode()
 
 
-def order(case: Case) -> tuple[Seconds, str, str, str, str]:
-    """The order of truth.jsonl: by instant, rule, step, patient and trigger."""
-    return case.trigger_at, case.rule, case.step or "", case.patient, case.trigger
+def order(case: Case) -> tuple[Seconds, str, str, str]:
+    """The order of truth.jsonl: by instant, rule, patient and trigger; no pack has steps."""
+    return case.trigger_at, case.rule, case.patient, case.trigger
+
+
+def shares(
+    found: Iterable[Case], end: Seconds, wanted: Mapping[str, Share] = SHARES
+) -> dict[str, float | None]:
+    """Of the rules about many journeys, what share was met at the end; None where too few cases were decided."""
+    counts = {rule: Counter[str]() for rule in wanted}
+    for case in found:
+        for rule, share in wanted.items():
+            if (
+                case.rule == share.of
+                and case.decided_at is not None
+                and case.decided_at > end - share.over
+                and case.verdict != "void"
+            ):
+                counts[rule][case.verdict] += 1
+    return {
+        rule: None
+        if counts[rule].total() < max(share.least, 1)
+        else counts[rule]["met"] / counts[rule].total()
+        for rule, share in wanted.items()
+    }

@@ -60,11 +60,11 @@ def _case(verdict):
     return Case(
         int(verdict.trigger_at.timestamp()),
         verdict.rule,
-        verdict.step,
         verdict.patient,
         verdict.trigger,
         verdict.encounter,
         verdict.verdict,
+        verdict.decided_at and int(verdict.decided_at.timestamp()),
         verdict.overdue,
         verdict.delay_seconds,
     )

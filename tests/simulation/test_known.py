@@ -3,16 +3,14 @@
 import pytest
 
 from monitor.simulation.course import Fact, Journey, Telling
-from monitor.simulation.known import known, same_visit, stays, together
+from monitor.simulation.known import Place, known, same_visit, stays, together
 
 END = 100_000
 
 
 def where(location):
-    unit, _, _ = location.partition("^")
-    return {"ED": ("ed", "ed"), "4W": ("ward-4w", "ward"), "5S": ("ward-5s", "ward")}.get(
-        unit, (location, None)
-    )
+    owners = {"ED": ("ed", "ed"), "4W": ("ward-4w", "ward"), "5S": ("ward-5s", "ward")}
+    return Place(*owners.get(location.split("^")[0], (location, None)))
 
 
 def fact(kind, at, *told, visit="V1", to=None, from_=None, patient="p", attributes=None, unit=1):
@@ -149,19 +147,19 @@ def test_a_fact_happens_where_the_visit_is():
         fact("transfer", 40, to="ANNEX"),
         fact("discharge", 50),
     )
-    assert [(each.from_, each.from_kind) for each in journey.facts] == [
+    assert [tuple(each.from_) for each in journey.facts] == [
         (None, None),
         ("ed", "ed"),
         ("ed", "ed"),
         ("ward-4w", "ward"),
         ("ANNEX", None),
     ]
-    assert [each.place for each in journey.facts] == ["ed", "ed", "ward-4w", "ANNEX", None]
+    assert [each.after.id for each in journey.facts] == ["ed", "ed", "ward-4w", "ANNEX", None]
 
 
 def test_a_place_that_is_sent_stands():
     journey = one(fact("register", 10, to="ED^1"), fact("transfer", 30, from_="5S^1", to="4W^1"))
-    assert journey.facts[1].from_ == "ward-5s"
+    assert journey.facts[1].from_.id == "ward-5s"
 
 
 def test_visits_are_in_places_of_their_own():
@@ -170,7 +168,7 @@ def test_visits_are_in_places_of_their_own():
         fact("admit", 20, to="4W^1", visit="V2"),
         fact("triage", 30, visit="V1"),
     )
-    assert journey.facts[2].from_ == "ed"
+    assert journey.facts[2].from_.id == "ed"
 
 
 def test_times_are_equal_at_the_coarser_precision():
@@ -202,5 +200,5 @@ def test_a_stay_lasts_while_the_place_matches(wanted, expected):
         fact("transfer", 50, to="5S^1"),
         fact("transfer", 70, to="ED^1"),
     )
-    found = stays(journey, lambda _place, kind: kind == wanted)
+    found = stays(journey, lambda place: place.kind == wanted)
     assert [(entered.id, left and left.id) for entered, left in found] == expected

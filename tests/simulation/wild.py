@@ -4,9 +4,9 @@ The simulated hospital is plausible, and so leaves most of what the contract say
 """
 
 from monitor.core.place import Registry
+from monitor.simulation.clock import HOLIDAYS
 from monitor.simulation.course import Fact, Journey, Telling
-
-START = 1_767_571_200  # Monday, 5 January 2026
+from monitor.simulation.known import Place
 
 _KINDS = {
     "ED": ("ed", "ed"),
@@ -27,7 +27,7 @@ REGISTRY = Registry.model_validate(
     {
         "timezone": "Europe/London",
         "calendar": "england",
-        "calendars": {"england": {"weekend": ["sat", "sun"], "holidays": []}},
+        "calendars": {"england": {"weekend": ["sat", "sun"], "holidays": sorted(map(str, HOLIDAYS))}},
         "microsystems": [
             {"id": name, "kind": kind, "locations": [unit], "tags": ["assessment"] if unit == "AMU" else []}
             for unit, (name, kind) in _KINDS.items()
@@ -37,10 +37,10 @@ REGISTRY = Registry.model_validate(
 
 
 def where(location):
-    return _KINDS.get(location.split("^")[0], (location, None))
+    return Place(*_KINDS.get(location.split("^")[0], (location, None)))
 
 
-_MOVES = {"register", "admit", "transfer", "arrive", "return", "depart"}
+_MOVES = {"register", "admit", "transfer", "arrive", "return", "depart", "pending_transfer"}
 _WORDS = {
     "likelihood": ["high", "possible"],
     "shock": [True, False],
@@ -54,26 +54,44 @@ _WORDS = {
 }
 
 
-def journeys(chance, number, types, span):
+def journeys(chance, number, types, start, span):
     """So many journeys of facts of these types, up to `span` seconds long."""
-    return [_journey(chance, f"P{each}", types, span) for each in range(number)]
+    return [_journey(chance, f"P{each}", types, start, span) for each in range(number)]
 
 
-def _journey(chance, patient, types, span):
+def _journey(chance, patient, types, start, span):
     count = chance.randrange(2, 30)
     step = chance.choice([1, 60, 900, 3600])  # coarse steps give equal instants
-    times = sorted(START + chance.randrange(span // step) * step for _ in range(count))
+    times = sorted(start + chance.randrange(span // step) * step for _ in range(count))
     visits = [f"{patient}-V{each}" for each in range(chance.randrange(1, 4))]
     facts = [
         _fact(chance, f"{patient}.{index}", patient, visits, chance.choice(types), at)
         for index, at in enumerate(times)
     ]
+    if chance.random() < 0.3:
+        _merge(chance, facts, patient, visits)
     return Journey(patient, facts, test=chance.random() < 0.1)
+
+
+def _merge(chance, facts, patient, visits):
+    """Some of the facts were sent under another key, or under another number of their visit."""
+    merge = _fact(chance, f"{patient}.m", patient, [None], "merge", chance.choice(facts).at)
+    others = [fact for fact in facts if chance.random() < 0.5]
+    if chance.random() < 0.5:
+        merge.patient, merge.attributes = f"T{patient}", {"into": patient}
+        for fact in others:
+            fact.patient = merge.patient
+    else:
+        merge.visit, merge.attributes = f"{visits[0]}-old", {"encounter_into": visits[0]}
+        for fact in others:
+            fact.visit = merge.visit if fact.visit == visits[0] else fact.visit
+    merge.told = merge.told[:1]
+    facts.append(merge)
 
 
 def _fact(chance, name, patient, visits, kind, at):
     to = from_ = None
-    if kind in _MOVES and chance.random() < 0.95:
+    if kind in _MOVES and chance.random() < (0.6 if kind == "pending_transfer" else 0.95):
         to = chance.choice(LOCATIONS)
     if chance.random() < 0.1:
         from_ = chance.choice(LOCATIONS)
