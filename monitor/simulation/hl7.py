@@ -144,7 +144,8 @@ _FAMILIES: Final = [
     "Fixture",
 ]
 _GIVEN: Final = ["Alpha", "Bravo", "Delta", "Echo", "Foxtrot", "Juliet", "Oscar", "Romeo", "Sierra", "Victor"]
-_MOVEMENT: Final = "movement-"
+_MOVEMENT: Final = ("movement-", "^PAS")
+"""What the decoded id of a movement has around its number."""
 
 
 def is_adt(fact: Fact) -> bool:
@@ -206,8 +207,8 @@ def is_movement(fact: Fact) -> bool:
 
 
 def movement_id(control: str) -> str:
-    """The id of the event of a movement, from its number."""
-    return _MOVEMENT + control
+    """The id of the event of a movement, from its number, which is the control id of the message that told it."""
+    return control.join(_MOVEMENT)
 
 
 def provisional_id(control: str) -> str:
@@ -217,8 +218,9 @@ def provisional_id(control: str) -> str:
 
 def control_of(id_: str) -> str:
     """The message control id (MSH-10) from which the id of an event was made."""
-    if id_.startswith(_MOVEMENT):
-        return id_.removeprefix(_MOVEMENT)
+    before, after = _MOVEMENT
+    if id_.startswith(before):
+        return id_.removeprefix(before).removesuffix(after)
     return id_.rsplit("-", 2)[0]
 
 
@@ -352,7 +354,7 @@ def _movement(sent: _Message) -> _Fields:
     actions = {"cancel": "CANCEL", "correction": "UPDATE"}
     return {
         0: "ZBE",
-        1: f"{control_of(sent.fact.id)}^PAS",
+        1: sent.fact.id.removeprefix(_MOVEMENT[0]),
         2: sent.moment(sent.telling.at),
         4: actions.get(sent.telling.kind, "INSERT"),
         5: "N",

@@ -31,6 +31,7 @@ from monitor.simulation.hl7 import (
     places_of,
     provisional_id,
     seconds_of,
+    trigger_of,
 )
 
 _MINUTE: Final = 60
@@ -103,9 +104,8 @@ def _class(fact: Fact, before: str | None) -> str:
 
 def _told(fact: Fact, trigger: str, dialect: Dialect) -> Iterator[Telling]:
     """The tellings that have a message: with times and places as it can give them, each after the first."""
-    first = fact.told[0]
-    has_from, has_to = (number is not None for number in places_of(trigger))
-    content = first
+    first = content = fact.told[0]
+    from_, to = places_of(trigger)
     for telling in fact.told:
         kind = telling.kind
         if (kind == "cancel" and trigger not in CANCELS) or (kind == "correction" and not is_movement(fact)):
@@ -117,8 +117,8 @@ def _told(fact: Fact, trigger: str, dialect: Dialect) -> Iterator[Telling]:
             at=_readable(content.at, dialect),
             recorded_at=_readable(telling.recorded_at, dialect),
             delivered_at=max(telling.delivered_at, first.delivered_at),
-            from_=_location(content.from_) if has_from else None,
-            to=_location(content.to) if has_to else None,
+            from_=_location(content.from_) if from_ else None,
+            to=_location(content.to) if to else None,
             named=dialect.numbers_movements,
             unit=dialect.unit,
         )
@@ -252,7 +252,9 @@ def _cancelled_in_time(fact: Fact, facts: Sequence[Fact], visits: Mapping[str, s
     alike = [
         each
         for each in facts
-        if each is not fact and each.type in kinds and visits.get(each.visit or "", each.visit) == visit
+        if each is not fact
+        and each.type in kinds
+        and (visit is None or visits.get(each.visit or "", each.visit) == visit)
     ]
     if fact.type == "register" and any(each.type == "admit" and each.told[0].at < first.at for each in alike):
         return
@@ -313,11 +315,17 @@ def _with_ids(fact: Fact, dialect: Dialect) -> Iterator[Fact]:
             delivered_at = max(telling.delivered_at, original.delivered_at)
             everything.append(replace(original, kind="copy", delivered_at=delivered_at))
             continue
-        sent = replace(telling, id=provisional_id(telling.id))
+        from_, to = places_of(trigger_of(fact, telling, dialect))
+        sent = replace(
+            telling,
+            id=provisional_id(telling.id),
+            from_=telling.from_ if from_ else None,
+            to=telling.to if to else None,
+        )
         found = read(message(fact, sent, dialect))
         assert isinstance(found, Message), "the message was written here"
-        id_ = fact.id if is_numbered and telling.kind == "first" else identity(found, 0)
-        told[telling.id] = replace(telling, id=id_)
+        sent.id = fact.id if is_numbered and telling.kind == "first" else identity(found, 0)
+        told[telling.id] = sent
         everything.append(told[telling.id])
     content = [each for each in everything if each.kind in ("first", "correction")][-1]
     fact = replace(
