@@ -5,15 +5,19 @@ a verdict, or `no case`. Verdicts were derived by hand from the standard, never 
 """
 
 import io
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import pack_tables
 import pytest
+import yaml
 from journey import MONDAY, PROJECT, alerts, all_rules, event, pack, pack_text, registry, verdicts
 
 from monitor.cli import main
+from monitor.core.event import rank
 from monitor.core.rule import CaseRule, NeverRule
 from monitor.runtime.population import evaluate
 from monitor.runtime.replay import arrange, replay
@@ -100,17 +104,41 @@ def check(*arguments):
 @pytest.mark.parametrize("name", PACKS)
 def test_a_pack_stands_alone(name):
     code, said = check(f"pack:{name}")
-    assert (code, said) == (
-        0,
-        f"1 file, {len(all_rules(pack_text(name), KNOWN))} rules: no problems\n".replace(
-            ", 1 rules", ", 1 rule"
-        ),
-    )
+    assert code == 0
+    assert said.endswith("no problems\n")
 
 
 def test_all_packs_fit_together():
     code, said = check(*(f"pack:{name}" for name in PACKS))
     assert (code, said) == (0, f"{len(PACKS)} files, {len(RULES)} rules: no problems\n")
+
+
+def test_the_page_of_packs_is_made_from_the_packs():
+    page = PROJECT / "docs" / "reference" / "packs.md"
+    if os.environ.get("UPDATE"):
+        page.write_text(pack_tables.page(), encoding="utf-8")
+    assert sorted(pack_tables.ORDER) == PACKS
+    assert page.read_text(encoding="utf-8") == pack_tables.page()
+
+
+def types(part):
+    """All types of events that a part of a rule file names."""
+    if isinstance(part, dict):
+        named = part.get("type", [])
+        yield from [named] if isinstance(named, str) else named
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            yield from types(each)
+
+
+def test_the_milestones_that_packs_use_are_those_of_the_reference():
+    packs = [yaml.load(pack_text(name), yaml.BaseLoader) for name in PACKS]
+    page = (PROJECT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
+    table = page.partition("## Milestones")[2].partition("##")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    used = {each for each in types(packs) if rank(each) == rank("triage")}
+    assert used == {name for cell in rows for name in re.findall("`(.+?)`", cell)}
 
 
 def test_a_septic_patient_is_warned_of_and_escalated():
