@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO, cast
 
+from monitor.commands import simulate_options
 from monitor.commands.loading import (
     arranged,
     counted,
@@ -242,6 +243,12 @@ def _report(args: argparse.Namespace, streams: Streams) -> int:
     return report(args, streams)
 
 
+def _simulate(args: argparse.Namespace, streams: Streams) -> int:
+    from monitor.commands.simulate import simulate  # noqa: PLC0415 - the other commands need none of it
+
+    return simulate(args, streams)
+
+
 def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome, streams: Streams) -> None:
     if args.format == "json":
         streams.print_all(map(output.verdict_line, outcome.verdicts))
@@ -338,6 +345,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     report_.add_argument(
         "--jobs", type=_positive, default=1, metavar="N", help="processes to share the patients among"
+    )
+    simulate_options.add_arguments(
+        _command(commands, "simulate", _simulate, "write the events of a simulated hospital, and the truth")
     )
     return parser
 

@@ -52,17 +52,19 @@ AMU: Final = Place(
     "amu", "Acute medical unit", "ward", "assessment", "medicine", None, ("AMU",), 34, 24 * HOUR
 )
 WARD_4W: Final = Place(
-    "ward-4w", "Ward 4 West, acute medicine", "ward", "", "medicine", None, ("4W",), 36, 5 * DAY
+    "ward-4w", "Ward 4 West, acute medicine", "ward", "base-ward", "medicine", None, ("4W",), 36, 5 * DAY
 )
 WARD_6E: Final = Place(
-    "ward-6e", "Ward 6 East, general medicine", "ward", "", "medicine", None, ("6E",), 36, 5 * DAY
+    "ward-6e", "Ward 6 East, general medicine", "ward", "base-ward", "medicine", None, ("6E",), 36, 5 * DAY
 )
-WARD_5S: Final = Place("ward-5s", "Ward 5 South, surgery", "ward", "", "surgery", None, ("5S",), 48, 3 * DAY)
+WARD_5S: Final = Place(
+    "ward-5s", "Ward 5 South, surgery", "ward", "base-ward", "surgery", None, ("5S",), 48, 3 * DAY
+)
 STROKE_UNIT: Final = Place(
     "stroke-unit", "Stroke unit", "stroke", "", "medicine", None, ("ASU",), 20, 7 * DAY
 )
 MENTAL_HEALTH: Final = Place(
-    "mental-health", "Mental-health ward", "mental-health", "", "mental-care", None, ("MHU",), 22, 12 * DAY
+    "mental-health", "Mental-health ward", "mental-health", "", "psychiatry", None, ("MHU",), 22, 12 * DAY
 )
 ED: Final = Place(
     "ed", "Emergency department", "ed", "front-door", "riverside", "always", ("ED", "RESUS"), 34, 3 * HOUR

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import TypeVar
 
 import msgspec
 
@@ -16,8 +18,6 @@ from monitor.simulation.hospital import Hospital, Options
 from monitor.simulation.text import moment
 
 Message = TypeVar("Message")
-Render = Callable[[Fact, Telling, Seconds], Message]
-"""A message about a fact; a copy is rendered as the telling that it repeats, with its own instant of delivery."""
 
 _encode = msgspec.json.encode
 
@@ -28,53 +28,61 @@ def journeys(options: Options) -> Iterator[Journey]:
     return heapq.merge(*map(_of_hospital, hospitals), key=_begins)
 
 
-def in_order(told: Iterable[Journey], end: Seconds, render: Render[Message]) -> Iterator[Message]:
-    """The messages that are delivered by the end, in order of delivery.
+def in_order(
+    journeys: Iterable[Journey], write: Callable[[Journey], Iterable[tuple[Seconds, Message]]]
+) -> Iterator[Message]:
+    """The messages that `write` makes of each journey, with their instants of delivery, in the order of these.
 
-    Only those are kept that may still be preceded by others: a journey tells nothing before its first fact.
+    Those only are kept that others may still precede: a journey tells nothing before its first fact.
     """
-    hours: dict[int, list[tuple[Seconds, int, Message]]] = {}
-    """What is delivered in each hour, not in order yet; the number keeps equal instants in the order of the journeys."""
-    number = 0
-    next_hour = 0
-    for journey in told:
-        if not journey.facts:
-            continue
+    hours: defaultdict[int, list[tuple[Seconds, Message]]] = defaultdict(list)
+    """What is delivered in each hour to come, not in order yet."""
+    told = 0
+    for journey in journeys:
         hour = journey.facts[0].at // HOUR
-        if hour > next_hour:
+        if hour > told:
             yield from _flush(hours, hour)
-            next_hour = hour
-        for fact in journey.facts:
-            for telling in fact.told:
-                delivered_at = telling.delivered_at
-                if delivered_at <= end:
-                    number += 1
-                    message = render(fact, _original(fact, telling), delivered_at)
-                    hours.setdefault(delivered_at // HOUR, []).append((delivered_at, number, message))
-    yield from _flush(hours, end // HOUR + 1)
+            told = hour
+        for item in write(journey):
+            hours[item[0] // HOUR].append(item)
+    yield from _flush(hours, max(hours, default=0) + 1)
+
+
+def tellings(journey: Journey, end: Seconds) -> Iterator[tuple[Fact, Telling, Seconds]]:
+    """The messages that are delivered by the end, and when; a copy is the telling that it repeats."""
+    for fact in journey.facts:
+        for telling in fact.told:
+            if telling.delivered_at <= end:
+                yield fact, _original(fact, telling), telling.delivered_at
+
+
+def json_lines(journey: Journey, end: Seconds) -> Iterator[tuple[Seconds, str]]:
+    """The canonical events that are delivered by the end, each with its line end."""
+    for fact, telling, delivered_at in tellings(journey, end):
+        yield delivered_at, json_line(fact, telling, delivered_at)
 
 
 def json_line(fact: Fact, telling: Telling, delivered_at: Seconds) -> str:
-    """The canonical event, with its line end."""
-    type_, then = fact.type, ""
+    """A telling as a canonical event, with its line end."""
+    type_, more = fact.type, ""
     if telling.kind == "correction":
-        then = f',"replaces":"{fact.id}"'
+        more = f',"replaces":"{fact.id}"'
     elif telling.kind == "cancel":
         type_ = f"cancel_{type_}"
         if telling.named:
-            then = f',"cancels":"{fact.id}"'
+            more = f',"cancels":"{fact.id}"'
     if fact.visit is not None:
-        then += f',"encounter":"{fact.visit}"'
+        more += f',"encounter":"{fact.visit}"'
     if telling.from_ is not None:
-        then += f',"from":"{telling.from_}"'
+        more += f',"from":"{telling.from_}"'
     if telling.to is not None:
-        then += f',"to":"{telling.to}"'
+        more += f',"to":"{telling.to}"'
     if fact.attributes:
-        then += f',"attributes":{_encode(fact.attributes).decode()}'
+        more += f',"attributes":{_encode(fact.attributes).decode()}'
     return (
         f'{{"id":"{telling.id}","source":"{fact.source}","type":"{type_}","patient":"{fact.patient}",'
         f'"occurred_at":"{moment(telling.at)}","recorded_at":"{moment(telling.recorded_at)}",'
-        f'"arrived_at":"{moment(delivered_at)}"{then}}}\n'
+        f'"arrived_at":"{moment(delivered_at)}"{more}}}\n'
     )
 
 
@@ -87,14 +95,11 @@ def _begins(journey: Journey) -> Seconds:
     return journey.facts[0].at
 
 
-def _flush(hours: dict[int, list[tuple[Seconds, int, Message]]], before: int) -> Iterator[Message]:
+def _flush(hours: dict[int, list[tuple[Seconds, Message]]], before: int) -> Iterator[Message]:
+    """What is delivered before an hour; what comes at one instant stays in the order of the journeys."""
     for hour in sorted(hour for hour in hours if hour < before):
-        for _, _, message in sorted(hours.pop(hour), key=_in_order):
+        for _, message in sorted(hours.pop(hour), key=itemgetter(0)):
             yield message
-
-
-def _in_order(item: tuple[Seconds, int, Any]) -> tuple[Seconds, int]:
-    return item[:2]
 
 
 def _original(fact: Fact, telling: Telling) -> Telling:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from monitor.simulation.clock import HOLIDAYS, ZONE
@@ -24,13 +24,13 @@ mesosystems:
 _MESOSYSTEMS: Final = {
     "medicine": "Medicine",
     "surgery": "Surgery and anaesthesia",
-    "mental-care": "Mental health",
+    "psychiatry": "Psychiatry",
 }
 
 
-def registry_text(options: Options) -> str:
-    """`microsystems.yaml`: the microsystems of all hospitals, and their feeds."""
-    return "".join(_lines(options))
+def registry_text(options: Options, profile: Sequence[str] = ()) -> str:
+    """`microsystems.yaml`: the microsystems of all hospitals, and their feeds, of which `profile` says the rest."""
+    return "".join(_lines(options, profile))
 
 
 def named(options: Options) -> Iterator[tuple[str, str]]:
@@ -48,7 +48,7 @@ def places(options: Options) -> tuple[Place, ...]:
 
 
 def owners(options: Options) -> dict[tuple[str, str], tuple[str, str]]:
-    """For each point of care and facility the id and the kind of the microsystem that owns it."""
+    """The id and the kind of the microsystem that owns each point of care of each facility."""
     return {
         (point, facility): (prefix + place.id, place.kind)
         for facility, prefix in named(options)
@@ -57,7 +57,7 @@ def owners(options: Options) -> dict[tuple[str, str], tuple[str, str]]:
     }
 
 
-def _lines(options: Options) -> Iterator[str]:
+def _lines(options: Options, profile: Sequence[str]) -> Iterator[str]:
     yield _HEAD
     for facility, prefix in named(options):
         yield f"  - {{id: {prefix}riverside, name: Riverside General Hospital {facility}}}\n"
@@ -70,7 +70,7 @@ def _lines(options: Options) -> Iterator[str]:
     yield "\nsources:\n"
     for facility, _ in named(options):
         yield f"  PAS/{facility}:\n    timezone: {ZONE}\n    patient_id: {{authority: {facility}, type: MR}}\n"
-        yield "    test_patients: [ZZ*]\n"
+        yield from (f"    {line}\n" for line in profile)
 
 
 def _microsystem(place: Place, facility: str, prefix: str) -> Iterator[str]:

@@ -1,0 +1,125 @@
+"""`handoff simulate`: the events of a hospital that does not exist, and the truth about them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from monitor.commands.streams import FINE, UNABLE, USAGE, Failed, Streams
+from monitor.simulation.course import Journey, Seconds
+from monitor.simulation.hl7 import DIALECTS, Dialect, feed, is_adt, is_sent, message
+from monitor.simulation.hl7_telling import as_told
+from monitor.simulation.hospital import Options
+from monitor.simulation.known import finder
+from monitor.simulation.log import in_order, journeys, json_line, json_lines, tellings
+from monitor.simulation.registry import owners, registry_text
+from monitor.simulation.text import moment
+from monitor.simulation.truth import Case, cases, line, order
+
+_STDOUT: Final = "-"
+_EVENTS: Final = "events.jsonl"
+_ADT: Final = "adt.hl7"
+_MILESTONES: Final = "milestones.jsonl"
+_REGISTRY: Final = "microsystems.yaml"
+_TRUTH: Final = "truth.jsonl"
+_PACKS: Final = (
+    "ambulance",
+    "ed",
+    "sepsis",
+    "icu",
+    "stroke",
+    "flow",
+    "discharge",
+    "return",
+    "transit",
+    "notify",
+)
+
+
+def simulate(args: argparse.Namespace, streams: Streams) -> int:
+    """Write the log of the simulated hospitals, their registry and the truth; print how to replay it."""
+    if args.dialect is not None and args.format != "hl7":
+        raise Failed(USAGE, "simulate: a --dialect is one of HL7; say --format hl7")
+    options = Options(**{name: getattr(args, name) for name in Options._fields})
+    if args.out != _STDOUT:
+        _write_all(args, options)
+        streams.print(_replay(args, options))
+        return FINE
+    if args.format == "hl7":
+        raise Failed(USAGE, "simulate: HL7 is two files; name a directory in --out")
+    end = options.end
+    streams.print_all(in_order(journeys(options), lambda journey: json_lines(journey, end)))
+    return FINE
+
+
+def _write_all(args: argparse.Namespace, options: Options) -> None:
+    folder = Path(args.out)
+    dialect = DIALECTS[args.dialect or "standard"] if args.format == "hl7" else None
+    found: list[Case] | None = None if args.no_truth else []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _REGISTRY).write_text(registry_text(options, dialect.profile if dialect else ()))
+        if dialect is None:
+            _write_jsonl(folder, options, found)
+        else:
+            _write_hl7(folder, options, dialect, found)
+        if found is not None:
+            found.sort(key=order)
+            with (folder / _TRUTH).open("w") as file:
+                file.writelines(line(case) + "\n" for case in found)
+    except OSError as error:
+        raise Failed(UNABLE, f"cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def _write_jsonl(folder: Path, options: Options, found: list[Case] | None) -> None:
+    end, where = options.end, finder(owners(options))
+
+    def written(journey: Journey) -> Iterator[tuple[Seconds, str]]:
+        if found is not None:
+            found.extend(cases(journey, end, where))
+        return json_lines(journey, end)
+
+    with (folder / _EVENTS).open("w") as file:
+        file.writelines(in_order(journeys(options), written))
+
+
+def _write_hl7(folder: Path, options: Options, dialect: Dialect, found: list[Case] | None) -> None:
+    """What the dialect can say is what the truth is about; milestones are told beside it, as JSON lines."""
+    end, where = options.end, finder(owners(options))
+
+    def written(journey: Journey) -> Iterator[tuple[Seconds, bytes | str]]:
+        told = as_told(journey, dialect)
+        if found is not None:
+            found.extend(cases(told, end, where))
+        for fact, telling, delivered_at in tellings(told, end):
+            if not is_adt(fact):
+                yield delivered_at, json_line(fact, telling, delivered_at)
+            elif is_sent(fact):
+                yield delivered_at, message(fact, telling, dialect)
+
+    with (folder / _ADT).open("wb") as adt, (folder / _MILESTONES).open("w") as milestones:
+        adt.writelines(feed(_aside(in_order(journeys(options), written), milestones), dialect))
+
+
+def _aside(log: Iterable[bytes | str], milestones: IO[str]) -> Iterator[bytes]:
+    """The messages of the log; its JSON lines go to a file of their own."""
+    for told in log:
+        if isinstance(told, bytes):
+            yield told
+        else:
+            milestones.write(told)
+
+
+def _replay(args: argparse.Namespace, options: Options) -> str:
+    folder = Path(args.out)
+    names = (_EVENTS,) if args.format == "jsonl" else (_ADT, _MILESTONES)
+    parts = (
+        "handoff replay",
+        *(f"--rules pack:{name}" for name in _PACKS),
+        f"--microsystems {folder / _REGISTRY}",
+        f"--until {moment(options.end)}",
+        *(str(folder / name) for name in names),
+    )
+    return " ".join(parts) + "\n"
