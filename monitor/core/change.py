@@ -11,6 +11,7 @@ from monitor.core.alert import case_id
 
 if TYPE_CHECKING:
     from monitor.core.alert import Judgement
+    from monitor.core.journey import Name
     from monitor.core.verdict import Case
 
 
@@ -32,7 +33,17 @@ class CaseVerdict(msgspec.Struct, gc=False):
     to: str | None
     step: str | None
     evidence: list[str]
-    case: str
+    source: str
+    """Of the trigger."""
+    first: tuple[str, str] | None = None
+    """Source and id of the event that opened the first of two stays, of `exclusive`."""
+    is_stale: bool = False
+    """Whether it was over before its trigger arrived, and alerts no one (contract, section 5, Old news)."""
+
+    @property
+    def case(self) -> str:
+        """The case's id, which is its alert's; worked out when asked for, for most cases are only counted."""
+        return _id(self.rule, self.step, (self.source, self.trigger), self.first)
 
 
 class VerdictChange(msgspec.Struct, gc=False):
@@ -72,9 +83,16 @@ Change = VerdictChange | AlertChange
 
 def id_of(case: Case) -> str:
     """The id of a case and its alert."""
-    trigger, first = case.trigger, case.first
-    pair = None if first is None else [[first.source, first.id], [trigger.source, trigger.id]]
-    return case_id(case.form.rule.id, case.form.step_name(case), trigger.source, trigger.id, pair)
+    return _id(case.form.rule.id, case.form.step_name(case), case.trigger.name, _first(case))
+
+
+def _id(rule: str, step: str | None, trigger: Name, first: Name | None) -> str:
+    pair = None if first is None else [list(first), list(trigger)]
+    return case_id(rule, step, *trigger, pair)
+
+
+def _first(case: Case) -> Name | None:
+    return None if case.first is None else case.first.name
 
 
 def word(judged: Judgement | None) -> str | None:
@@ -87,25 +105,28 @@ def within_instant(change: Change) -> tuple[str, str]:
     return (change.rule, change.alert if isinstance(change, AlertChange) else "")
 
 
-def told(case: Case, judged: Judgement) -> CaseVerdict:
+def told(case: Case, judged: Judgement, *, is_stale: bool) -> CaseVerdict:
     """A case and its verdict, as they are shown."""
-    trigger, hit, due = case.trigger, case.hit, case.form.due(case)
-    late = judged.verdict == "late" and hit is not None and due is not None
+    form, trigger, hit = case.form, case.trigger, case.hit
+    due, verdict = form.due(case), judged.verdict
+    late = verdict == "late" and hit is not None and due is not None
     return CaseVerdict(
-        case.form.rule.id,
+        form.id,
         trigger.patient,
         trigger.encounter,
         trigger.id,
         trigger.at,
-        "open" if judged.verdict == "overdue" else judged.verdict,
-        judged.verdict == "overdue",
+        "open" if verdict == "overdue" else verdict,
+        verdict == "overdue",
         judged.reason,
         due[0] if due else None,
         judged.decided_at,
         (hit.at - due[0]).total_seconds() if late and hit and due else None,
         trigger.from_,
         trigger.to if trigger.to is not None or hit is None else hit.to,
-        case.form.step_name(case),
+        form.step_name(case),
         [fact.id for fact in (hit, case.veto, case.superseded) if fact is not None],
-        id_of(case),
+        trigger.source,
+        _first(case),
+        is_stale,
     )

@@ -16,14 +16,14 @@ CaseKey = tuple[str, str | None, str, str, str, str]
 class Chart:
     """The events of one chart, and what has been derived from them."""
 
-    __slots__ = ("awaited", "events", "guard", "into", "is_plain", "is_wary", "journey", "journeys", "keys", "known", "linked", "lost", "to_read")  # fmt: skip
+    __slots__ = ("_names", "awaited", "events", "guard", "into", "is_plain", "is_wary", "journey", "journeys", "keys", "linked", "lost", "to_read")  # fmt: skip
 
     def __init__(self, patient: str) -> None:
         self.keys = {patient}
         """The patient keys that lead to it."""
         self.events: list[Event] = []
         """Every event that differs from those before it, in order of arrival."""
-        self.known: set[Name] = set()
+        self._names: set[Name] | None = None
         self.journey = Journey(patient)
         """The patient's journey; the first of several once a merge links them."""
         self.journeys = [self.journey]
@@ -41,6 +41,13 @@ class Chart:
         """What merges have retired, and what it became."""
         self.awaited: frozenset[Name] = frozenset()
         self.guard: datetime | None = None
+
+    @property
+    def names(self) -> set[Name]:
+        """The names of its events; only gathered when a next event may repeat one."""
+        if self._names is None:
+            self._names = {(event.source, event.id) for event in self.events}
+        return self._names
 
     def has_copy_of(self, event: Event) -> bool:
         """Whether an event with the same content is here already."""
@@ -74,7 +81,7 @@ class Chart:
             case.gone = True
             self.lost[key] = case
         self.events = sorted(self.events + other.events, key=arrival)
-        self.known |= other.known
+        self._names = None
         self.keys |= other.keys
         other.journeys = []
 

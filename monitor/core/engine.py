@@ -10,6 +10,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -27,12 +28,12 @@ from monitor.core.change import (
 )
 from monitor.core.chart import CaseKey, Chart, arrival, linked_keys, unique
 from monitor.core.clock import Clock, after
-from monitor.core.event import EARLIEST, HEARTBEAT, MERGE_RANK, Event, canonical_bytes
+from monitor.core.event import EARLIEST, Event, canonical_bytes
 from monitor.core.feed import Feed
 from monitor.core.journey import Fact, Journey, Stay, effective, plain_fact, stays
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
-from monitor.core.rulebook import Rulebook
+from monitor.core.rulebook import IDLE, NONE, PLAIN, WEIGHTY, Rulebook
 from monitor.core.verdict import Case
 
 _STALE_AFTER: Final = timedelta(hours=24)
@@ -86,10 +87,7 @@ class Engine:
             feed = self.feeds[event.source]
             feed.heard(arrived_at)
             self._watch(feed)
-        if event.type == HEARTBEAT:
-            self.counts["heartbeats"] += 1
-        else:
-            self._take(event, arrived_at)
+        self._take(event, arrived_at)
         return changes
 
     def advance(self, now: datetime) -> list[Change]:
@@ -107,31 +105,21 @@ class Engine:
         what was known when, are not raised. For looking back at a finished history, at a fraction of the cost.
         """
         of_patient: dict[str, list[Event]] = defaultdict(list)
+        feeds = self.feeds
         for event in events:
-            if self.feeds and event.source in self.feeds:
-                self.feeds[event.source].heard(arrival(event))
-            if event.type != HEARTBEAT:
-                of_patient[event.patient].append(event)
-        for (
-            own
-        ) in of_patient.values():  # patient by patient: what is worked on stays in the processor's cache
-            for event in own:
-                self._take(event, arrival(event))
+            if feeds and event.source in feeds:
+                feeds[event.source].heard(arrival(event))
+            of_patient[event.patient].append(event)
+        # patient by patient: what is worked on stays in the processor's cache
+        for patient, own in of_patient.items():
+            if not self._recall_plain(patient, own, now):
+                for event in own:
+                    self._take(event, arrival(event))
         self.now = (now, 0)
         for chart in self._to_read:
             if chart.to_read:
                 self._read(chart, [])
         self._to_read, self._touched, self._due = [], [], []
-
-    def stale(self) -> int:
-        """How many cases were over before their triggers arrived (contract, section 5, Old news)."""
-        return sum(
-            judged is not None and self._is_stale(case, judged)
-            for chart in unique(self._charts.values())
-            for journey in chart.journeys
-            for case in journey.cases
-            for judged in (self._judge(case)[0],)
-        )
 
     def next_due(self) -> datetime | None:
         """The next instant at which something may change without an event."""
@@ -198,7 +186,7 @@ class Engine:
                 for case in journey.cases:
                     judged, _ = self._judge(case)
                     if judged is not None:
-                        yield told(case, judged)
+                        yield told(case, judged, is_stale=self._is_stale(case, judged))
 
     def alerts(self) -> Iterator[AlertChange]:
         """The present state of every alert that ever fired, as its last change."""
@@ -216,25 +204,22 @@ class Engine:
     # Taking events in
 
     def _take(self, event: Event, arrived_at: datetime) -> None:
-        if (
-            event.type == "update"
-            and not self._book.keeps_updates
-            and event.cancels is event.replaces is None
-        ):
-            self.counts["updates"] += 1
+        weight = self._book.weight(event)
+        if weight == NONE:
+            self.counts[event.type + "s"] += 1
             return
         chart = self._charts.get(event.patient)
         if chart is None:
             chart = self._charts[event.patient] = Chart(event.patient)
-        name = (event.source, event.id)
-        if name not in chart.known:
-            chart.known.add(name)
+        name, names = (event.source, event.id), chart.names
+        if name not in names:
+            names.add(name)
             chart.events.append(event)
             if event.occurred_at > arrived_at:
                 self.counts["future"] += 1
-            if not chart.is_wary and self._book.is_idle(event):
+            if weight == IDLE and not chart.is_wary:
                 return
-            if chart.is_plain and self._append(chart, event, arrived_at):
+            if weight != WEIGHTY and chart.is_plain and self._append(chart, event, arrived_at):
                 return
         elif chart.has_copy_of(event):
             self.counts["duplicates"] += 1
@@ -246,13 +231,45 @@ class Engine:
             self._link(chart, event)
         self._read_later(chart)
 
+    def _recall_plain(self, patient: str, own: list[Event], now: datetime) -> bool:
+        """Read all of a patient's events at once, if none is weighty, a repeat or still to come; whether it was done."""
+        if patient in self._charts:
+            return False
+        weight = self._book.weight
+        facts: list[Fact] = []
+        left_out: list[str] = []
+        future = 0
+        for event in own:
+            weighs, arrived_at = weight(event), event.arrived_at or event.recorded_at
+            if weighs == PLAIN:
+                facts.append(plain_fact(event, arrived_at))
+            elif weighs == NONE:
+                left_out.append(event.type)
+            elif weighs == WEIGHTY:
+                return False
+            if event.occurred_at > arrived_at:
+                if event.occurred_at > now:
+                    return False
+                future += 1
+        if len({event.id for event in own}) < len(own):
+            return False
+        self.counts.update(kind + "s" for kind in left_out)
+        self.counts["future"] += future
+        if len(left_out) == len(own):
+            return True
+        chart = self._charts[patient] = Chart(patient)
+        chart.events = [event for event in own if weight(event) != NONE] if left_out else own
+        facts.sort(key=_in_order)
+        journey, touched = chart.journey, list[Case]()
+        for fact in facts:
+            self._follow_fact(journey, fact, touched)
+        return True
+
     def _append(self, chart: Chart, event: Event, arrived_at: datetime) -> bool:
-        """Append the event to its journey, if it is the next in order and can change nothing before it."""
-        if event.occurred_at > arrived_at or event.replaces is not None or event.cancels is not None:
+        """Append a plain event to its journey, if it is the next in order."""
+        if event.occurred_at > arrived_at or (chart.is_wary and chart.concerns(event)):
             return False
         fact = plain_fact(event, arrived_at)
-        if fact.order[1] >= MERGE_RANK or (chart.is_wary and chart.concerns(event)):
-            return False
         journey = chart.journey_of(fact)
         if journey.facts and fact.order < journey.facts[-1].order:
             return False
@@ -574,6 +591,7 @@ def _is_over(what: Case | Chart | Feed) -> bool:
     return what.alert is None and what.judged is not None and what.judged.verdict in _DECIDED
 
 
+_in_order: Final = attrgetter("order")
 _packer = msgspec.json.Encoder()
 _unpacker = msgspec.json.Decoder(list[Event])
 

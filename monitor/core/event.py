@@ -7,6 +7,7 @@ struct below; nothing else in the core knows about the wire.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from sys import intern
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -104,6 +105,7 @@ class Event(msgspec.Struct, kw_only=True, gc=False, rename={"from_": "from"}):
     def __post_init__(self) -> None:
         if not (self.id and self.type and self.patient):
             raise ValueError("id, type and patient must not be empty")
+        self.type, self.source = intern(self.type), intern(self.source)
         occurred_at, recorded_at = self.occurred_at, self.recorded_at
         if occurred_at.tzinfo is not UTC:
             occurred_at = self.occurred_at = self._normalised("occurred_at", occurred_at)
@@ -151,9 +153,12 @@ def same_instant(one: Event, other: Event) -> bool:
 
     The coarser of the two covers the whole second, minute, hour or day (of its own offset) in which it lies.
     """
-    if one.occurred_at == other.occurred_at:
-        return True
     unit, other_unit = UNIT[one.precision], UNIT[other.precision]
+    apart = abs(one.occurred_at - other.occurred_at)
+    if not apart:
+        return True
+    if apart >= unit and apart >= other_unit:
+        return False
     if unit > other_unit:
         return _covers(one, other)
     if unit < other_unit:

@@ -60,6 +60,11 @@ class Fact(msgspec.Struct, eq=False, gc=False):
     shape: Any = None
 
     @property
+    def name(self) -> Name:
+        """Source and id of the fact."""
+        return self.order[2:]
+
+    @property
     def source(self) -> str:
         return self.order[2]
 
@@ -141,9 +146,14 @@ class Journey:
         self.facts.append(fact)
 
     def around(self, start: Fact) -> Sequence[Fact]:
-        """The facts that can be at the same instant as `start`, at the coarser precision, and all later ones, in order."""
+        """The facts that can be at the same instant as `start`, at the coarser precision, and all later ones, in order.
+
+        None where `start` stands alone at the end of the journey.
+        """
         facts = self.facts
         earliest = start.at - self.coarsest
+        if facts[-1] is start and (len(facts) == 1 or facts[-2].at <= earliest):
+            return ()
         low = len(facts)
         while low and facts[low - 1].at > earliest:
             low -= 1

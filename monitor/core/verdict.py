@@ -64,9 +64,10 @@ Plan = list[tuple[Test | None, Handler]]
 class Form:
     """A rule made ready for one registry: the base of the eight forms."""
 
-    __slots__ = ("pairs", "policy", "registry", "rule")
+    __slots__ = ("id", "pairs", "policy", "registry", "rule")
 
     def __init__(self, rule: CaseRule, registry: Registry) -> None:
+        self.id = rule.id
         self.rule: Any = rule
         self.registry = registry
         self.pairs = pairing(rule.same)

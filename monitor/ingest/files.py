@@ -194,16 +194,33 @@ def _other_json(head: bytes) -> str | None:
     return None
 
 
-def _json_lines(lines: io.BufferedReader[_Stream]) -> Iterator[tuple[int, list[Event] | Reject]]:
-    decode, errors = canonical.decode, canonical.ERRORS
-    for number, line in enumerate(lines, start=1):
+def _json_lines(stream: io.BufferedReader[_Stream]) -> Iterator[tuple[int, list[Event] | Reject]]:
+    """The events of many lines come together, with the number of the last; a line that is none comes alone."""
+    number = 0
+    for text in _whole_lines(stream):
+        lines = text.removesuffix(b"\n").split(b"\n")
         try:
-            yield number, [decode(line)]
-        except errors as error:
-            if number == 1 and line.startswith(_BOM):
-                yield number, canonical.read(line.removeprefix(_BOM))
-            elif not line.isspace():
-                yield number, canonical.reject(error)
+            events = [canonical.decode(line) for line in lines]
+        except canonical.ERRORS:
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield number, canonical.read(line.removeprefix(_BOM) if number == 1 else line)
+        else:
+            number += len(lines)
+            yield number, events
+
+
+def _whole_lines(stream: io.BufferedReader[_Stream]) -> Iterator[bytes]:
+    """What has come of a stream, as far as its last line end, again and again; at the end the rest."""
+    begun: list[bytes] = []
+    while chunk := stream.read1(_LOOKED_AT):
+        ended = chunk.rfind(b"\n") + 1
+        if ended:
+            yield b"".join([*begun, chunk[:ended]])
+            begun = []
+        begun.append(chunk[ended:])
+    yield b"".join(begun)
 
 
 def _hl7(

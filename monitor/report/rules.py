@@ -65,9 +65,9 @@ class RuleFigures(msgspec.Struct, gc=False):
 
 def rule_figures(rules: Sequence[CaseRule], cases: Iterable[CaseVerdict]) -> list[RuleFigures]:
     """The figures of each rule, and of each step of a pathway, in the order of the rules."""
-    by_row: dict[Row, list[CaseVerdict]] = defaultdict(list)
+    by_row: dict[tuple[str, str | None], list[CaseVerdict]] = defaultdict(list)
     for case in cases:
-        by_row[Row(case.rule, case.step)].append(case)
+        by_row[case.rule, case.step].append(case)
     return [
         _figures(row, by_row[row], has_share=not isinstance(rule, NeverRule | CountRule))
         for rule in rules

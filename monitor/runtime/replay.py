@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import compress, islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
-from operator import attrgetter
-from typing import Final
+from operator import attrgetter, ne
+from typing import Any, Final
 from zlib import crc32
 
 import msgspec
 
 from monitor.core.change import AlertChange, CaseVerdict, Change
+from monitor.core.chart import arrival
 from monitor.core.engine import Engine
 from monitor.core.event import HEARTBEAT, Event
 from monitor.core.journey import Stay, retirements
@@ -63,27 +66,32 @@ def arrange(
     if as_received:
         _never_back(events)
     else:
-        _in_order_of_arrival(events)
+        _sort(events, attrgetter("arrived_at"), attrgetter("source", "id"))
     last = until or now
-    known = [event for event in events if event.arrived_at is not None and event.arrived_at <= last]
+    known = events
+    if events and arrival(events[-1]) > last:
+        known = events[: bisect_right(events, last, key=arrival)]
     return Input(known, until or (known[-1].arrived_at if known else None), len(events) - len(known))
 
 
 def _set_arrivals(events: Iterable[Event]) -> None:
     for event in events:
         if event.arrived_at is None:
-            event.arrived_at = event.recorded_at.astimezone(UTC)
+            recorded_at = event.recorded_at
+            event.arrived_at = recorded_at if recorded_at.tzinfo is UTC else recorded_at.astimezone(UTC)
 
 
-def _in_order_of_arrival(events: list[Event]) -> None:
-    """By (arrival, source, id); most logs are nearly so, and few events arrive at one instant."""
-    events.sort(key=attrgetter("arrived_at"))
+def _sort(found: list[Any], key: Callable[[Any], Any], among_equals: Callable[[Any], Any]) -> None:
+    """Sort by a key, and where it is equal by another, which is only worked out there."""
+    found.sort(key=key)
+    keys = list(map(key, found))
     start = 0
-    for end in range(1, len(events) + 1):
-        if end == len(events) or events[end].arrived_at != events[start].arrived_at:
-            if end - start > 1:
-                events[start:end] = sorted(events[start:end], key=attrgetter("source", "id"))
-            start = end
+    for end in compress(range(1, len(keys)), map(ne, keys, islice(keys, 1, None))):
+        if end - start > 1:
+            found[start:end] = sorted(found[start:end], key=among_equals)
+        start = end
+    if len(found) - start > 1:
+        found[start:] = sorted(found[start:], key=among_equals)
 
 
 def _never_back(events: Iterable[Event]) -> None:
@@ -273,7 +281,8 @@ def _run(work: _Work, number: int, progress: Callable[[int], None]) -> Outcome:
             ]
     elif work.until is not None:
         engine.recall(_reported(events, progress), work.until)
-    return Outcome(list(engine.verdicts()), alerts, {**engine.counts, "stale": engine.stale()})
+    verdicts = list(engine.verdicts())
+    return Outcome(verdicts, alerts, {**engine.counts, "stale": sum(case.is_stale for case in verdicts)})
 
 
 def _lived(
@@ -299,11 +308,10 @@ def _ordered(outcomes: Sequence[Outcome]) -> Outcome:
     for outcome in outcomes:
         counts.update(outcome.counts)
     counts.pop("heartbeats", None)  # told to every part
+    verdicts = [each for part in outcomes for each in part.verdicts]
+    _sort(verdicts, attrgetter("trigger_at", "rule"), attrgetter("case"))
     return Outcome(
-        sorted(
-            (each for part in outcomes for each in part.verdicts),
-            key=attrgetter("trigger_at", "rule", "case"),
-        ),
+        verdicts,
         sorted((each for part in outcomes for each in part.alerts), key=when),
         counts,
     )

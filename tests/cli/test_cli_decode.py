@@ -278,3 +278,16 @@ def test_output_is_utf_8_whatever_the_locale(write, tmp_path):
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, env=environment)
     assert json.loads(found.stdout)["patient"] == "Zoë"
+
+
+def test_two_events_on_a_line_are_a_reject_and_the_lines_around_them_are_events(handoff, write):
+    two = EVENT.replace('"1"', '"2"').strip() + EVENT
+    result = handoff("decode", write("log.jsonl", EVENT + two + "\n" + EVENT.replace('"1"', '"4"').strip()))
+    assert [json.loads(line)["id"] for line in result.out.splitlines()] == ["1", "4"]
+    assert json.loads(result.err)["message"] == 2
+
+
+def test_a_line_longer_than_what_is_read_at_once_is_one_event(handoff, write):
+    long = EVENT.replace("icu", "y" * 200_000)
+    result = handoff("decode", write("log.jsonl", long + EVENT.replace('"1"', '"2"')))
+    assert [json.loads(line)["id"] for line in result.out.splitlines()] == ["1", "2"]

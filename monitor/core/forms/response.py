@@ -52,8 +52,7 @@ class Response(Form):
         case.start = start
         case.due = self.deadline(start, self.limit(case))
         touched.append(case)
-        around = journey.around(start)
-        for fact in around if len(around) > 1 else ():
+        for fact in journey.around(start):
             if fact is start:
                 continue
             for index in self.indices(case):
