@@ -84,6 +84,37 @@ def test_every_unless_is_shown(rule):
     assert "void" in set(shown(rule))
 
 
+ALIKE = {
+    ("ambulance-handover", "ambulance-handover-30m", "ambulance-handover-45m"): "all",
+    ("ed-boarding", "ed-trolley-wait"): "all",
+    ("icu-step-down", "icu-step-down-6h"): "all",
+    ("psychiatric-followup-7d", "psychiatric-followup-30d"): "all",
+    ("tcm-visit-high", "tcm-visit-moderate"): "expect unless same give_up",
+    ("trc-discharge-information", "trc-engagement", "trc-medication"): "when unless same",
+    ("trc-engagement", "trc-medication"): "give_up",
+    (
+        "sepsis-antimicrobial",
+        "sepsis-antimicrobial-possible",
+        "sepsis-lactate",
+    ): "unless overlap same give_up",
+    ("icu-readmission", "icu-readmission-72h"): "when forbid same",
+}
+
+
+@pytest.mark.parametrize(("family", "parts"), ALIKE.items(), ids=[each[0] for each in ALIKE])
+def test_rules_of_one_family_are_alike(family, parts):
+    names = "when expect unless same overlap give_up not_before strict" if parts == "all" else parts
+    first, *others = [[getattr(RULES[rule][1], name) for name in names.split()] for rule in family]
+    assert others == [first] * len(others)
+
+
+def test_the_nights_of_intensive_care_differ_in_their_hours_only():
+    nights = [rule.never for name, (_, rule) in RULES.items() if name.startswith("icu-night-discharge")]
+    assert len(nights) == 4
+    first, *others = [never.model_copy(update={"at": None}) for never in nights]
+    assert others == [first] * 3
+
+
 @pytest.mark.parametrize("name", PACKS)
 def test_every_rule_says_who_answers_what_to_do_and_who_asks_for_it_since_when(name):
     for rule in all_rules(pack_text(name), KNOWN):
