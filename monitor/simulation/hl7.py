@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
-from monitor.simulation.course import Attribute, Fact, Seconds, Telling
+from monitor.simulation.course import Attribute, Fact, Kind, Seconds, Telling
 
 ZONE: Final = ZoneInfo("Europe/London")
 """Of times that are sent without an offset; the profile of the feed says so, too."""
@@ -166,9 +166,10 @@ def trigger_of(fact: Fact, telling: Telling, dialect: Dialect) -> str:
     return CORRECTS if telling.kind == "correction" and dialect.numbers_movements else trigger
 
 
-def places_of(trigger: str) -> tuple[int | None, int | None]:
-    """The fields of PV1 in which a trigger says where the patient comes from and goes to."""
-    return _PLACES.get(trigger, (None, None))
+def places_of(fact: Fact, kind: Kind) -> tuple[int | None, int | None]:
+    """The fields of PV1 in which a message of that kind says where the patient comes from and goes to."""
+    trigger = str(fact.attributes["trigger"])
+    return _PLACES.get(CANCELS[trigger] if kind == "cancel" else trigger, (None, None))
 
 
 def message(fact: Fact, telling: Telling, dialect: Dialect) -> bytes:
@@ -333,7 +334,7 @@ def _visit(sent: _Message) -> _Fields:
     for name, number in _PV1_ATTRIBUTES.items():
         if name in fact.attributes:
             found[number] = sent.says(name)
-    from_, to = places_of(trigger)
+    from_, to = places_of(fact, telling.kind)
     if from_ is not None:
         found[from_] = telling.from_ or ""
     if to is not None:

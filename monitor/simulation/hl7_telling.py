@@ -31,7 +31,6 @@ from monitor.simulation.hl7 import (
     places_of,
     provisional_id,
     seconds_of,
-    trigger_of,
 )
 
 _MINUTE: Final = 60
@@ -55,7 +54,11 @@ def as_told(journey: Journey, dialect: Dialect) -> Journey:
     mine = [fact for fact in journey.facts if is_adt(fact) and fact.told]
     others = [fact for fact in journey.facts if not (is_adt(fact) and fact.told)]
     told = list(_sayable(sorted(mine, key=_first_at), dialect, is_test=journey.test))
-    visits = dict(journey.visits)
+    visits = journey.visits | {
+        fact.visit: str(fact.attributes["encounter_into"])
+        for fact in mine
+        if fact.visit is not None and "encounter_into" in fact.attributes
+    }
     if not dialect.numbers_movements:
         told = [each for fact in told for each in _without_correction(fact, dialect)]
     if not dialect.tells_event_time:
@@ -93,7 +96,8 @@ def _sayable(facts: Sequence[Fact], dialect: Dialect, *, is_test: bool) -> Itera
             attributes["died"] = True
         if is_test:
             attributes["test"] = True
-        yield replace(fact, attributes=attributes, told=list(_told(fact, trigger, dialect)))
+        said = replace(fact, attributes=attributes)
+        yield replace(said, told=list(_told(said, dialect)))
 
 
 def _class(fact: Fact, before: str | None) -> str:
@@ -102,13 +106,15 @@ def _class(fact: Fact, before: str | None) -> str:
     return _CLASS.get(fact.type) or before or "inpatient"
 
 
-def _told(fact: Fact, trigger: str, dialect: Dialect) -> Iterator[Telling]:
+def _told(fact: Fact, dialect: Dialect) -> Iterator[Telling]:
     """The tellings that have a message: with times and places as it can give them, each after the first."""
     first = content = fact.told[0]
-    from_, to = places_of(trigger)
+    from_, to = places_of(fact, "first")
     for telling in fact.told:
         kind = telling.kind
-        if (kind == "cancel" and trigger not in CANCELS) or (kind == "correction" and not is_movement(fact)):
+        if (kind == "cancel" and fact.attributes["trigger"] not in CANCELS) or (
+            kind == "correction" and not is_movement(fact)
+        ):
             continue
         if kind in ("first", "correction"):
             content = telling
@@ -283,9 +289,10 @@ def _cancelled_in_time(fact: Fact, facts: Sequence[Fact], visits: Mapping[str, s
 def _renumbered(facts: Sequence[Fact], visits: dict[str, str]) -> Iterator[Fact]:
     """Some admissions from the emergency department begin a new visit number, under which all later messages go."""
     begun: dict[str, tuple[Fact, str]] = {}
+    renamed = {*visits, *visits.values()}
     for fact in facts:
         visit = fact.visit
-        if fact.attributes["trigger"] != "A06" or visit is None or visit in visits or visit in begun:
+        if fact.attributes["trigger"] != "A06" or visit is None or visit in renamed or visit in begun:
             continue
         if crc32(visit.encode()) % _SHARE_RENUMBERED == 0:
             begun[visit] = (fact, f"I{visit.removeprefix('V')}")
@@ -315,7 +322,7 @@ def _with_ids(fact: Fact, dialect: Dialect) -> Iterator[Fact]:
             delivered_at = max(telling.delivered_at, original.delivered_at)
             everything.append(replace(original, kind="copy", delivered_at=delivered_at))
             continue
-        from_, to = places_of(trigger_of(fact, telling, dialect))
+        from_, to = places_of(fact, telling.kind)
         sent = replace(
             telling,
             id=provisional_id(telling.id),
