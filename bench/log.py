@@ -108,7 +108,8 @@ def journey(number: int, begins: Seconds, places: int, chance: Random) -> list[M
     def add(least: float, mean: float, kind: str, from_: str = "", to: str = "") -> None:
         """Something that happens `least` minutes after what came before, and `mean` more on average."""
         nonlocal at
-        at += int(MINUTE * (least + (chance.expovariate(1 / mean) if mean else 0)))
+        if messages:  # never two at once: what a feed means by that is not what is measured
+            at += max(1, int(MINUTE * (least + (chance.expovariate(1 / mean) if mean else 0))))
         named = (f'"from":"{from_}",' if from_ else "") + (f'"to":"{to}",' if to else "")
         acuity = f'"acuity":{int(5 * chance.random()) + 1}'
         messages.append(Message(f"{number}-{len(messages)}", kind, number, visit, at, at + 5, named, acuity))

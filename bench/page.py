@@ -14,7 +14,7 @@ import msgspec
 from bench.decode import BASE, Plain
 from bench.log import Log
 from bench.measure import Taken
-from bench.table import Section, markdown
+from bench.table import Section, exactness, markdown
 
 INTRODUCTION = """# Performance
 
@@ -26,10 +26,19 @@ the processor, but where more than one process or thread is at work: those are b
 the budgets that the project has set itself; a ratio beside a budget is **no** where not even the first is kept.
 """
 
+PEERS = """## Others
+
+Each computes the verdicts of the rules that it can express, over the same log or a shorter one of the same shape, and each verdict is compared
+with ours. Beside DuckDB and Polars stands `handoff replay --jobs 2`, by the clock; beside the rest our replay, in one process, of the rules that they cover. None
+of them here handles a cancel, a correction, a duplicate or a merge, and but for the script none raises alerts: the log of this comparison is in
+perfect order. The code of each is in [bench/peers/](../../bench/peers/).
+"""
+
 
 def page(path: Path, log: Log, taken: Mapping[str, Taken], found: Iterable[Section], minutes: float) -> str:
     """The whole page."""
-    return "\n".join([INTRODUCTION, facts(path, log, taken, minutes), markdown(found)])
+    parts = [INTRODUCTION, facts(path, log, taken, minutes), markdown(found), PEERS, exactness(taken)]
+    return "\n".join(parts)
 
 
 def facts(path: Path, log: Log, taken: Mapping[str, Taken], minutes: float) -> str:

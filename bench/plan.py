@@ -14,7 +14,9 @@ DISORDER = ((0.0, 0.0), (0.01, 0.0), (0.1, 0.0), (0.0, 0.01), (0.0, 0.1), (0.1, 
 RULES = (1, 10, 100, 1_000)
 PLACES = (1, 10, 100, 1_000)
 OPEN = (1_000, 10_000, 100_000, 1_000_000)
-GROUPS = ("decode", "replay", "rules", "journeys", "disorder", "jobs")
+PEERS = {"script": 1, "duckdb": 1, "polars": 1, "bytewax": 5, "behave_rv": 10}
+"""Modules of `bench.peers`, each with the part of the log that it is given: one in so many events."""
+GROUPS = ("decode", "replay", "rules", "journeys", "disorder", "jobs", "peers")
 
 
 class Plan(NamedTuple):
@@ -50,12 +52,19 @@ def plan(folder: Path, events: int, rounds: int, groups: set[str]) -> Plan:
 
     for decoder in DECODERS if "decode" in groups else [BASE]:
         take(f"decode {decoder}", "decode", "decoded", rounds, decoder=decoder)
-    if "replay" in groups:
+    if groups & {"replay", "peers"}:
         take("replay", "replay", "in_process", rounds)
-    if "replay" in groups or "jobs" in groups:
+    if groups & {"replay", "jobs", "peers"}:
         take("program", "replay", "program", few)
-    if "jobs" in groups:
+    if groups & {"jobs", "peers"}:
         take("2 jobs", "replay", "program", few, jobs=2)
+    if "peers" in groups:
+        for peer, part in PEERS.items():
+            log = "log" if part == 1 else f"peers {part}"
+            logs[log] = log_of(events // part)
+            ours = str(folder / f"{log} verdicts")
+            take(f"peer {peer}", "compare", "with_ours", few, log=log, peer=peer, ours=ours)
+            take(f"beside {peer}", "compare", "ours_beside", few, log=log, peer=peer)
     if "rules" in groups:
         for number in RULES:
             take(f"rules {number}", "replay", "with_dormant_rules", few, rules=number)

@@ -27,22 +27,26 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 def program(path: str, jobs: int = 1) -> Taken:
     """`handoff replay` of the ten rules as its users run it, from start to exit."""
     command = [sys.executable, "-m", "monitor", "replay", "--rules", str(RULES), "--jobs", str(jobs), path]
-    taken, _ = timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    taken, done = timed(lambda: subprocess.run(command, check=False, capture_output=True))
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
     return _of(taken, path)
 
 
 def in_process(path: str) -> Taken:
     """The same command in this process, without its start."""
     argv = ["replay", "--rules", str(RULES), path]
-    taken, code = timed(lambda: cli.main(argv, io.BytesIO(), io.StringIO(), io.StringIO()))
-    assert code == cli.FINE
+    problems = io.StringIO()
+    taken, code = timed(lambda: cli.main(argv, io.BytesIO(), io.StringIO(), problems))
+    if code:
+        raise RuntimeError(problems.getvalue())
     return _of(taken, path)
 
 
 def history(path: str, *, alerts: bool) -> Taken:
     """The ten rules over a log, decode included: lived through for its alerts, or recalled for its verdicts."""
     rules = ten_rules()
-    taken, outcome = timed(lambda: _replayed(rules, events_of(path), alerts=alerts))
+    taken, outcome = timed(lambda: replayed(rules, events_of(path), alerts=alerts))
     return _of(taken, path, cases=len(outcome.verdicts), alerts=len(outcome.alerts))
 
 
@@ -60,18 +64,21 @@ def with_rules_spread(path: str, places: int) -> Taken:
 def _engine_alone(path: str, rules: list[CaseRule]) -> Taken:
     """`arrange` and `replay`, with the rules made ready, but neither events nor rules decoded."""
     events = events_of(path)
-    taken, outcome = timed(lambda: _replayed(rules, events, alerts=False))
+    taken, outcome = timed(lambda: replayed(rules, events, alerts=False))
     return _of(taken, path, cases=len(outcome.verdicts))
 
 
-def _replayed(rules: list[CaseRule], events: list[Event], *, alerts: bool) -> Outcome:
+def replayed(rules: list[CaseRule], events: list[Event], *, alerts: bool) -> Outcome:
+    """The events put in order of arrival, and the rules over them."""
     return replay(rules, Registry(), arrange(events, until=None, now=NOW), alerts=alerts)
 
 
 def verdicts(path: str) -> dict[str, str]:
-    """Our verdict of each case of the ten rules, by rule, step and trigger."""
-    cases = _replayed(ten_rules(), events_of(path), alerts=False).verdicts
-    return {key(case.rule, case.step, case.trigger): _word(case.verdict) for case in cases}
+    """Our verdict of each case of the ten rules, or `overdue`, by rule, step and trigger."""
+    cases = replayed(ten_rules(), events_of(path), alerts=False).verdicts
+    return {
+        key(case.rule, case.step, case.trigger): "overdue" if case.overdue else case.verdict for case in cases
+    }
 
 
 def key(rule: str, step: str | None, trigger: str) -> str:
@@ -79,14 +86,16 @@ def key(rule: str, step: str | None, trigger: str) -> str:
     return f"{rule}/{step}:{trigger}" if step else f"{rule}:{trigger}"
 
 
-def _word(verdict: str) -> str:
-    return "open" if verdict == "overdue" else verdict
-
-
 def events_of(path: str) -> list[Event]:
     """All events of a log."""
     with Path(path).open("rb") as lines:
         return [canonical.decode(line) for line in lines]
+
+
+def count_of(path: str) -> int:
+    """How many events a log has."""
+    with Path(path).open("rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def ten_rules() -> list[CaseRule]:
@@ -137,7 +146,6 @@ def _rules(text: str) -> list[CaseRule]:
 
 def _of(taken: Taken, path: str, **facts: Any) -> Taken:
     """A taking with the number of events of its file, and whether the core is compiled."""
-    with Path(path).open("rb") as lines:
-        taken.events = sum(1 for _ in lines)
+    taken.events = count_of(path)
     taken.facts = {"compiled": not str(monitor.core.engine.__file__).endswith(".py"), **facts}
     return taken

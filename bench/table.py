@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.decode import BASE, DECODERS
 from bench.measure import Taken
-from bench.plan import DISORDER, OPEN, PLACES, RULES, named
+from bench.plan import DISORDER, OPEN, PEERS, PLACES, RULES, named
 
 COLUMNS = ("what", "of the base", "ratio", "must", "goal", "held")
 
@@ -33,6 +33,24 @@ OPEN_COST = Budget(1.4, 1.25)
 OPEN_MEMORY = Budget(2.5, 1.0)
 TWO_JOBS = Budget(1.5, 1.8)
 DISORDERLY = Budget(0.6, 0.8)
+AGAINST = {
+    "script": Budget(1.3, 2.4),
+    "duckdb": Budget(0.25, 1),
+    "polars": Budget(0.25, 1),
+    "bytewax": Budget(2, 3),
+    "behave_rv": Budget(10, 20),
+    "flink": Budget(5, 10),
+}
+NAMES = {
+    "script": "a hand-written script (dict, heapq, orjson)",
+    "duckdb": "DuckDB, SQL with the rules as a table, 2 threads",
+    "polars": "Polars, 2 threads",
+    "bytewax": "Bytewax",
+    "behave_rv": "behave-rv",
+    "flink": "Flink SQL",
+}
+BY_THE_CLOCK = ("duckdb", "polars", "flink")
+"""What works in several threads or processes; beside it stands our program with two."""
 
 
 class Row(NamedTuple):
@@ -97,7 +115,7 @@ class Results:
 def sections(results: Results) -> list[Section]:
     """The table, of what was measured."""
     found = [_decode(results), _replay(results), _rules(results), _places(results)]
-    found += [_open(results), _memory(results), _disorder(results)]
+    found += [_open(results), _memory(results), _disorder(results), _peers(results)]
     return [section for section in found if section.rows]
 
 
@@ -174,6 +192,42 @@ def _disorder(results: Results) -> Section:
         "speed, to that in order",
         rows,
     )
+
+
+def _peers(results: Results) -> Section:
+    """Speeds beside those of others; whether these are exact is in `exactness`."""
+    rows = []
+    for peer in PEERS:
+        name = f"peer {peer}"
+        if not results.has(name, f"beside {peer}"):
+            continue
+        taken = results.taken[name]
+        if peer not in BY_THE_CLOCK:
+            ratio = results.cost(name, f"beside {peer}")
+        elif results.has("2 jobs"):
+            ratio = taken.each_by_the_clock / results.taken["2 jobs"].each_by_the_clock
+        else:
+            continue
+        rows.append(
+            Row(NAMES[peer], results.base.each_by_the_clock / taken.each_by_the_clock, ratio, AGAINST[peer])
+        )
+    return Section("Others, decode included", "times as fast as they we are", rows)
+
+
+def exactness(taken: Mapping[str, Taken]) -> str:
+    """What each peer covers, and whether its verdicts are ours, as a table."""
+    lines = [("others", "events", "rules and steps covered", "cases compared", "not as ours")]
+    lines.append(("---",) * 5)
+    for peer in PEERS:
+        if f"peer {peer}" not in taken:
+            continue
+        of = taken[f"peer {peer}"]
+        covers = of.facts["covers"]
+        covered = "all" if covers == "all" else ", ".join(f"`{each}`" for each in covers)
+        lines.append(
+            (NAMES[peer], f"{of.events:,}", covered, f"{of.facts['cases']:,}", f"{of.facts['differing']:,}")
+        )
+    return "\n".join(map(_piped, lines)) + "\n" if len(lines) > 2 else ""
 
 
 def text(found: Iterable[Section]) -> str:
