@@ -332,6 +332,13 @@ def _parser() -> argparse.ArgumentParser:
         default="text",
         help="for people, or the data as one JSON object",
     )
+    report_.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="RULE.KEY=VALUE",
+        help="what if this key of a rule were different? May be repeated; the rule files stay as they are",
+    )
     report_.add_argument("--svg", metavar="FILE", help="also write it as a picture")
     report_.add_argument(
         "--width", type=_width, metavar="N", help="columns, from 60 on; default: the terminal's, else 100"

@@ -16,6 +16,7 @@ from monitor.core.rule import Rule
 from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping
 from monitor.ingest.files import NOT_XML, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
+from monitor.report.names import unmapped
 from monitor.rulefile.load import load_packs, load_registry
 from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_text
@@ -113,9 +114,9 @@ def noticed(was: Read, taken: Input, registry: Registry, counts: dict[str, int],
     _say_rejects(was.rejects, streams)
     if taken.left_out:
         streams.say(f"left out, for they arrive later: {taken.left_out:,}")
-    unmapped = _unmapped(was.events, registry)
-    if unmapped:
-        streams.say(f"unmapped locations: {len(unmapped):,}, in {counted(unmapped.total(), 'event')}")
+    strange = unmapped(was.events, registry)
+    if strange:
+        streams.say(f"unmapped locations: {len(strange):,}, in {counted(strange.total(), 'event')}")
     for name, count in sorted(counts.items()):
         if count:
             streams.say(f"{name}: {count:,}")
@@ -128,14 +129,6 @@ def _say_rejects(rejects: Counter[str], streams: Streams) -> None:
     if rejects:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(rejects.items()))
         streams.say(f"rejects: {rejects.total():,} ({reasons})")
-
-
-def _unmapped(events: Sequence[Event], registry: Registry) -> Counter[str]:
-    """Locations that belong to no microsystem, by how many events name them; nothing where there is no registry."""
-    if not registry.microsystems:
-        return Counter()
-    named = Counter(place for event in events for place in {event.from_, event.to} if place is not None)
-    return Counter({place: count for place, count in named.items() if not registry.is_mapped(place)})
 
 
 def arranged(args: argparse.Namespace, was: Read) -> Input:

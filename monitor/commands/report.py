@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import locale
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,8 @@ from monitor.core.rule import CaseRule, Rule
 from monitor.report.learn import History, Report, learn
 from monitor.report.line import ASCII, UNICODE, Line, plain
 from monitor.report.show import lines_of
+from monitor.report.suggest import Invocation
+from monitor.rulefile.what_if import with_changes
 from monitor.runtime.replay import Input, replay, stays
 
 NARROWEST: Final = 60
@@ -54,6 +57,7 @@ _STYLES: Final = {
     "charting name": "bold #d08700",
     "warning": "#d08700",
     "alarm": "bold #d55e00",
+    "command": "#2a8fcf",
     "place0": "#2f6f9f on #2f6f9f",
     "place0 name": "bold white on #2f6f9f",
     "place1": "#5b6470 on #5b6470",
@@ -76,14 +80,32 @@ def report(args: argparse.Namespace, streams: Streams) -> int:
     if args.svg is not None:
         inputs = [*args.files, *settings_of(args), *(name for name, _ in files)]
         check_can_write("report: --svg", args.svg, inputs, streams)
-    packs = packs_of(files, registry if args.microsystems else None, streams)
+    packs = _changed(packs_of(files, registry if args.microsystems else None, streams), args.set)
     if not any(rules for _, rules in packs):
         raise Failed(USAGE, f"report: there is no rule in {', '.join(rules_paths)}")
     was = read_events(args, registry, streams)
     taken = arranged(args, was)
-    found, counts = _learned(packs, registry, taken, args, streams)
+    found, counts = _learned(packs, registry, taken, args, rules_paths, streams)
     _show(found, args, streams)
     return noticed(was, taken, registry, counts, streams)
+
+
+def _changed(packs: Sequence[tuple[str, list[Rule]]], changes: Sequence[str]) -> list[tuple[str, list[Rule]]]:
+    try:
+        after = iter(with_changes([rule for _, rules in packs for rule in rules], changes))
+    except ValueError as error:
+        raise Failed(USAGE, f"report: --set: {error}") from error
+    return [(name, [next(after) for _ in rules]) for name, rules in packs]
+
+
+def _invocation(args: argparse.Namespace, rules_paths: Sequence[str]) -> Invocation:
+    """The words with which this report was asked for, without what only concerns how it looks."""
+    options = [("--microsystems", args.microsystems), ("--mapping", args.mapping)]
+    options.append(("--until", args.until and f"{args.until:%Y-%m-%dT%H:%M:%SZ}"))
+    words = [word for option, value in options if value is not None for word in (option, value)]
+    words += ["--as-received"] if args.as_received else []
+    sets = [word for change in args.set for word in ("--set", change)]
+    return Invocation(shlex.join([*rules_paths, *sets]), shlex.join([*words, *args.files]))
 
 
 def _learned(
@@ -91,6 +113,7 @@ def _learned(
     registry: Registry,
     taken: Input,
     args: argparse.Namespace,
+    rules_paths: Sequence[str],
     streams: Streams,
 ) -> tuple[Report | None, dict[str, int]]:
     """None where there was no event."""
@@ -110,6 +133,7 @@ def _learned(
         outcome.verdicts,
         outcome.alerts,
         list(stays(registry, taken)),
+        _invocation(args, rules_paths),
     )
     return learn(history, identifiers=args.identifiers == "full"), outcome.counts
 

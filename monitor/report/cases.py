@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -14,10 +14,14 @@ from monitor.core.event import Event
 from monitor.core.journey import Stay, named
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
-from monitor.report.load import receiver
+from monitor.report.load import Fired, receiver
 from monitor.report.names import happened, place_name
 
 _GRAVITY: Final = {"critical": 0, "warning": 1, "info": 2}
+
+
+MATERIAL: Final = timedelta(minutes=5)
+"""A charting delay below this is not worth many words."""
 
 
 class Happening(msgspec.Struct, gc=False):
@@ -74,6 +78,8 @@ class Story(msgspec.Struct, gc=False):
     due_at: datetime | None
     came: Happening | None
     """What decided the case: what was expected (in time or late), or what was forbidden."""
+    settled_at: datetime | None
+    """Of a false alarm: when what had come in time was known for what it was."""
     ended_at: datetime | None
     """When nothing more was to be expected of it, where nothing came: given up, or the patient was gone."""
     reason: str | None
@@ -84,45 +90,39 @@ class Story(msgspec.Struct, gc=False):
     places: list[Visit]
     until: datetime
 
+    @property
+    def was_charted_late(self) -> bool:
+        """Whether the time between what came and its being charted is worth showing."""
+        return self.came is not None and self.came.charting_delay_seconds >= MATERIAL.total_seconds()
+
 
 def worst_cases(
     rules: Sequence[CaseRule],
     cases: Iterable[CaseVerdict],
-    alerts: Iterable[AlertChange],
+    fired: Iterable[Fired],
     until: datetime,
-    count: int,
-) -> list[CaseVerdict]:
-    """The gravest and longest cases whose alert fired, of different patients and rules if there are enough.
+) -> tuple[list[CaseVerdict], list[CaseVerdict]]:
+    """The cases that went wrong, and those whose alarm was false (done in time, known late); the gravest and longest first.
 
-    The second is one whose alarm was only a charting delay, where there is one. Live rules come first; cases of test
-    patients and old news raise no alert, and so are none of these.
+    Live rules come before those in shadow. Cases of test patients and old news raise no alert, and so are not among them.
     """
     by_id = {rule.id: rule for rule in rules}
-    fired: dict[str, datetime] = {}
-    ended: dict[str, AlertChange] = {}
-    for change in alerts:
-        if change.state == "firing" and change.level >= 0:
-            fired.setdefault(change.alert, change.at)
-        elif change.state == "resolved":
-            ended[change.alert] = change
-    known = [case for case in cases if case.case in fired and case.rule in by_id]
+    alerts = {each.alert: each for each in fired}
+    known = [case for case in cases if case.case in alerts and case.rule in by_id]
 
     def gravity(case: CaseVerdict) -> tuple[bool, int]:
         rule = by_id[case.rule]
         return rule.mode != "live", _GRAVITY[rule.severity]
 
-    def lasted(case: CaseVerdict) -> float:
-        return (ended[case.case].at - fired[case.case]).total_seconds()
+    def simple_and_long(case: CaseVerdict) -> tuple[bool, timedelta]:
+        alert = alerts[case.case]
+        return alert.was_resolved_before, -(alert.lasted or timedelta(0))
 
     bad = [case for case in known if case.overdue or case.verdict in ("late", "missed", "violated")]
     bad.sort(key=lambda case: (*gravity(case), not _came(case), -_excess(case, until), case.case))
-    only_charted = [
-        case
-        for case in known
-        if case.verdict == "met" and case.case in ended and ended[case.case].reason == "charted_late"
-    ]
-    only_charted.sort(key=lambda case: (*gravity(case), -lasted(case), case.case))
-    return _varied(bad, only_charted, count)
+    false = [case for case in known if case.verdict == "met" and alerts[case.case].reason == "charted_late"]
+    false.sort(key=lambda case: (*gravity(case), *simple_and_long(case), case.case))
+    return bad, false
 
 
 def _came(case: CaseVerdict) -> bool:
@@ -142,17 +142,17 @@ def _excess(case: CaseVerdict, until: datetime) -> float:
     return late / max((case.due_at - case.trigger_at).total_seconds(), 60.0)
 
 
-def _varied(bad: Sequence[CaseVerdict], only_charted: Sequence[CaseVerdict], count: int) -> list[CaseVerdict]:
-    """Of the bad ones the first, then one that was only charted late, then the next; each of another patient and rule if possible."""
+def varied(bad: Sequence[CaseVerdict], false: Sequence[CaseVerdict], count: int) -> list[CaseVerdict]:
+    """The first of the bad ones, then the first false alarm, then more bad ones; each of another patient, if possible of
+    another rule, and best with another verdict.
+    """
     chosen: list[CaseVerdict] = []
-    for queue in (bad, only_charted, *[bad] * count):
-        if len(chosen) == count:
-            break
+    for queue in (bad, false, *[bad] * count):
         left = [case for case in queue if all(case.patient != other.patient for other in chosen)]
         other_rule = [case for case in left if all(case.rule != other.rule for other in chosen)]
         other_end = [case for case in other_rule if all(case.verdict != other.verdict for other in chosen)]
         chosen += (other_end or other_rule or left)[:1]
-    return chosen
+    return chosen[:count]
 
 
 class Teller:
@@ -204,6 +204,7 @@ class Teller:
             trigger=self._happening(case.trigger, case.trigger_at, versions),
             due_at=case.due_at,
             came=came,
+            settled_at=changes[-1].at if changes and changes[-1].reason == "charted_late" else None,
             ended_at=case.decided_at if came is None and case.verdict == "missed" else None,
             reason=case.reason,
             care_delay_seconds=care_delay,
@@ -237,7 +238,7 @@ def _versions(events: Iterable[Event], wanted: set[str]) -> dict[str, list[Event
     for event in events:
         if event.replaces is not None:
             corrections[named(event.replaces, event.source)].append(event)
-        elif event.id in wanted:
+        if event.id in wanted:
             found[event.id].append(event)
     for versions in found.values():
         for event in versions:  # the list grows as corrections of corrections are found
@@ -250,9 +251,13 @@ def _versions(events: Iterable[Event], wanted: set[str]) -> dict[str, list[Event
 def lanes(story: Story) -> Iterator[datetime]:
     """Every instant of a story that its drawing must hold."""
     yield story.trigger.at
-    for at in (story.due_at, story.ended_at):
+    if story.due_at is not None:
+        yield story.due_at
+        if story.overdue:
+            yield min(story.until, story.due_at + 2 * (story.due_at - story.trigger.at))
+    for at in (story.ended_at, story.settled_at):
         if at is not None:
             yield at
     if story.came is not None:
-        yield from (story.came.at, story.came.charted_at)
+        yield from (story.came.at, story.came.charted_at, story.came.known_at)
     yield from (alarm.at for alarm in story.alarms)

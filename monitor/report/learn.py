@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,11 +13,15 @@ from monitor.core.event import HEARTBEAT, Event
 from monitor.core.journey import Stay
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
-from monitor.report.cases import Story, Teller, worst_cases
+from monitor.report.cases import Story, Teller, varied, worst_cases
 from monitor.report.handoffs import HandoffFigures, handoff_figures, visits_of
-from monitor.report.load import AlarmLoad, alarm_load
-from monitor.report.names import pseudonym
+from monitor.report.load import AlarmLoad, Fired, alarm_load, fired_alerts
+from monitor.report.names import pseudonym, unmapped
 from monitor.report.rules import RuleFigures, rule_figures, without_case
+from monitor.report.suggest import Findings, Invocation, Suggestion, blind_rules, suggestions
+
+_LOOKED_AT: Final = 20
+"""False alarms among which one is sought that shows charting delay best."""
 
 
 class History(NamedTuple):
@@ -33,6 +37,8 @@ class History(NamedTuple):
     alerts: Sequence[AlertChange]
     """Of all rules as if each were live, in order."""
     stays: Sequence[Stay]
+    invocation: Invocation
+    """How the report was asked for."""
 
     @property
     def rules(self) -> list[CaseRule]:
@@ -65,6 +71,8 @@ class Report(msgspec.Struct, gc=False):
     shadow: list[str]
     """The rules in shadow."""
     unused: list[Unused]
+    blind: list[Unused]
+    """Rules with cases that nothing could meet: `never_seen` is what they wait for. They judge no handoff and are no worst case."""
     counts_shadow: bool
     """Whether handoffs are judged by rules in shadow, because there are no others."""
     handoffs: list[HandoffFigures]
@@ -72,6 +80,7 @@ class Report(msgspec.Struct, gc=False):
     """Overdue handoffs of which it is not known where they lead."""
     cases: list[Story]
     load: AlarmLoad
+    suggestions: list[Suggestion]
 
 
 def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Report:
@@ -79,12 +88,11 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
     registry, rules, cases = history.registry, history.rules, history.verdicts
     figures = rule_figures(rules, cases)
     seen = {event.type for event in history.events}
-    live = [rule for rule in rules if rule.mode == "live"]
-    handoffs, pending = handoff_figures(live or rules, cases, visits_of(history.stays), registry)
-    teller = Teller(rules, history.alerts, history.stays, registry, history.until)
-    stories = teller.tell(worst_cases(rules, cases, history.alerts, history.until, worst), history.events)
-    for story in stories:
-        story.patient = story.patient if identifiers else pseudonym(story.patient)
+    blind = blind_rules(rules, figures, seen)
+    sighted = [rule for rule in rules if rule.id not in blind]
+    live = [rule for rule in sighted if rule.mode == "live"]
+    handoffs, pending = handoff_figures(live or sighted, cases, visits_of(history.stays), registry)
+    fired = fired_alerts(history.alerts)
     first_at = history.events[0].arrived_at or history.events[0].recorded_at
     return Report(
         first_at=first_at,
@@ -94,24 +102,47 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         patients=len({event.patient for event in history.events if event.type != HEARTBEAT}),
         packs=list(_packs(history.packs, figures)),
         shadow=[rule.id for rule in rules if rule.mode == "shadow"],
-        unused=_unused(rules, figures, seen),
+        unused=[Unused(rule, types) for rule, types in without_case(rules, figures, seen)],
+        blind=[Unused(rule, types) for rule, types in blind.items()],
         counts_shadow=not live,
         handoffs=handoffs,
         pending_handoffs=pending,
-        cases=stories,
+        cases=_stories(history, sighted, fired, worst, identifiers=identifiers),
         load=alarm_load(rules, history.alerts, first_at, history.until, registry.timezone),
+        suggestions=suggestions(
+            Findings(
+                rules=rules,
+                figures=figures,
+                verdicts=cases,
+                fired=[
+                    each for each in fired if each.rule in {rule.id for rule in rules if rule.mode == "live"}
+                ],
+                handoffs=handoffs,
+                seen=seen,
+                unmapped=unmapped(history.events, registry),
+                invocation=history.invocation,
+            )
+        ),
     )
 
 
-def _packs(packs: Sequence[tuple[str, Sequence[CaseRule]]], figures: Sequence[RuleFigures]) -> list[Pack]:
-    found = []
+def _stories(
+    history: History, rules: Sequence[CaseRule], fired: Sequence[Fired], count: int, *, identifiers: bool
+) -> list[Story]:
+    """The worst cases, told; of the false alarms one that was charted late, if possible, and not merged or corrected late."""
+    bad, false = worst_cases(rules, history.verdicts, fired, history.until)
+    teller = Teller(rules, history.alerts, history.stays, history.registry, history.until)
+    told = teller.tell(false[:_LOOKED_AT], history.events)
+    by_charting = [case for case, story in zip(false, told, strict=False) if story.was_charted_late]
+    stories = teller.tell(varied(bad, by_charting or false, count), history.events)
+    for story in stories:
+        story.patient = story.patient if identifiers else pseudonym(story.patient)
+    return stories
+
+
+def _packs(packs: Sequence[tuple[str, Sequence[CaseRule]]], figures: Sequence[RuleFigures]) -> Iterator[Pack]:
     for name, rules in packs:
         ids = {rule.id for rule in rules}
         with_case = [each for each in figures if each.rule in ids and each.cases]
         if with_case:
-            found.append(Pack(name, with_case))
-    return found
-
-
-def _unused(rules: Sequence[CaseRule], figures: Sequence[RuleFigures], seen: Collection[str]) -> list[Unused]:
-    return [Unused(rule, types) for rule, types in without_case(rules, figures, seen)]
+            yield Pack(name, with_case)

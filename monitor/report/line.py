@@ -179,25 +179,20 @@ class Column(NamedTuple):
     weight: int | None = None
 
 
-def table(
-    columns: Sequence[Column], width: int, glyphs: Glyphs, *, shrink: int = 0, least: int = 18
-) -> list[Line]:
+def table(columns: Sequence[Column], width: int, glyphs: Glyphs, *, least: int = 24) -> list[Line]:
     """Columns side by side, two spaces apart, or one where that is what it takes; headings first.
 
-    Where they do not fit, columns are left out by their weight; then the first `shrink`... columns are cut.
+    Where they do not fit, the first column is cut, down to `least`; then the lightest columns are left out.
     """
-    shown = [column for column in columns if column.cells]
+    shown = list(columns)
     while True:
         widths = [max(len(column.title), *(len(text) for text, _ in column.cells)) for column in shown]
-        for gap in (2, 1):
-            over = sum(widths) + gap * (len(shown) - 1) - width
-            if over <= 0 or widths[shrink] - over >= least:
-                widths[shrink] -= max(over, 0)
-                return [_headings(shown, widths, gap), *_rows(shown, widths, gap, glyphs)]
+        gap = 2 if sum(widths) + 2 * (len(shown) - 1) <= width else 1
+        over = max(sum(widths) + gap * (len(shown) - 1) - width, 0)
         light = [column for column in shown if column.weight is not None]
-        if not light:
-            widths[shrink] = max(widths[shrink] - over, 1)
-            return [_headings(shown, widths, 1), *_rows(shown, widths, 1, glyphs)]
+        if over == 0 or widths[0] - over >= least or not light:
+            widths[0] = max(widths[0] - over, 1)
+            return [_headings(shown, widths, gap), *_rows(shown, widths, gap, glyphs)]
         shown.remove(min(light, key=lambda column: column.weight or 0))
 
 

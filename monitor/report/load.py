@@ -29,6 +29,25 @@ class Shift(NamedTuple):
     part: Literal["day", "night"]
 
 
+class Fired(NamedTuple):
+    """An alert that fired at a deadline or violation, and how it ended."""
+
+    rule: str
+    alert: str
+    at: datetime
+    """When it first fired."""
+    ended_at: datetime | None
+    """When it was resolved for the last time; None while it fires."""
+    reason: str | None
+    """Why it was."""
+    was_resolved_before: bool
+    """Whether it had been resolved for another reason first."""
+
+    @property
+    def lasted(self) -> timedelta | None:
+        return None if self.ended_at is None else self.ended_at - self.at
+
+
 class ShiftLoad(msgspec.Struct, gc=False):
     """How much came in shifts of one kind."""
 
@@ -89,6 +108,11 @@ def shifts_between(first: datetime, last: datetime, zone: ZoneInfo) -> list[Shif
     return found
 
 
+def following(shift: Shift) -> Shift:
+    """The shift after one."""
+    return Shift(shift.day, "night") if shift.part == "day" else Shift(shift.day + timedelta(days=1), "day")
+
+
 def receiver(rule: CaseRule, level: int) -> str:
     """The role that is told at a level of an alert: who is named on that step of the ladder, else the owner."""
     steps = sorted(rule.escalate, key=lambda step: step.after)
@@ -100,6 +124,26 @@ def receiver(rule: CaseRule, level: int) -> str:
     elif 0 < level <= len(ladder):
         step = ladder[level - 1]
     return (step.notify if step is not None else None) or rule.owner or NOBODY
+
+
+def fired_alerts(alerts: Iterable[AlertChange]) -> list[Fired]:
+    """The alerts that fired, in order of doing so; warnings that came to nothing are none."""
+    found: dict[str, Fired] = {}
+    for change in alerts:
+        before = found.get(change.alert)
+        if change.state == "resolved":
+            if before is not None:
+                again = before.was_resolved_before or before.reason is not None
+                found[change.alert] = before._replace(
+                    ended_at=change.at, reason=change.reason, was_resolved_before=again
+                )
+        elif before is not None:
+            found[change.alert] = before._replace(ended_at=None)
+        elif change.level >= 0:
+            found[change.alert] = Fired(
+                change.rule, change.alert, change.at, None, None, was_resolved_before=False
+            )
+    return list(found.values())
 
 
 def alarm_load(
@@ -117,22 +161,15 @@ def alarm_load(
     shifts = shifts_between(first, last, zone)
     told: dict[str, list[tuple[Shift, int]]] = defaultdict(list)
     shadow: list[tuple[Shift, int]] = []
-    fired: set[str] = set()
-    shadow_fired: set[str] = set()
-    ended: dict[str, str | None] = {}
-    for change in alerts:
-        rule = by_id.get(change.rule)
-        if rule is None:
-            continue
-        live = rule.mode == "live"
+    of_rules = [change for change in alerts if change.rule in by_id]
+    for change in of_rules:
+        rule = by_id[change.rule]
         if change.state == "firing":
-            entry = (shift_of(change.at, zone), change.level)
-            (told[receiver(rule, change.level)] if live else shadow).append(entry)
-            if change.level >= 0:
-                (fired if live else shadow_fired).add(change.alert)
-        else:
-            ended[change.alert] = change.reason
-    reasons = Counter(ended.get(alert) for alert in fired)
+            of_role = told[receiver(rule, change.level)] if rule.mode == "live" else shadow
+            of_role.append((shift_of(change.at, zone), change.level))
+    fired = [each for each in fired_alerts(of_rules) if by_id[each.rule].mode == "live"]
+    shadow_fired = len({change.alert for change in of_rules if change.level >= 0}) - len(fired)
+    reasons = Counter(each.reason for each in fired if each.ended_at is not None)
     everything = [entry for entries in told.values() for entry in entries]
     roles = [_role_load(role, entries, shifts) for role, entries in told.items()]
     alarms = Counter(shift for shift, level in everything if level >= 0)
@@ -143,7 +180,7 @@ def alarm_load(
         charted_late=reasons["charted_late"],
         withdrawn=reasons["withdrawn"],
         shadow=_role_load("shadow", shadow, shifts),
-        shadow_fired=len(shadow_fired),
+        shadow_fired=shadow_fired,
         per_shift=[alarms[shift] for shift in shifts],
         first=shifts[0],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from hashlib import blake2s
 from typing import Final
 
@@ -39,3 +41,11 @@ def happened(event: Event, registry: Registry) -> str:
     if event.type in _MOVES and to is not None:
         return f"{verb} {preposition} {place_name(to, registry)}"
     return "discharged" if event.type == "discharge" else verb
+
+
+def unmapped(events: Iterable[Event], registry: Registry) -> Counter[str]:
+    """Locations that belong to no microsystem, by how many events name them; nothing where there is no registry."""
+    if not registry.microsystems:
+        return Counter()
+    named = Counter(place for event in events for place in {event.from_, event.to} if place is not None)
+    return Counter({place: count for place, count in named.items() if not registry.is_mapped(place)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
@@ -11,10 +12,10 @@ from monitor.report.cases import Story
 from monitor.report.figures import UNSTABLE, duration_text, spoken
 from monitor.report.handoffs import HandoffFigures
 from monitor.report.learn import Report
-from monitor.report.line import Column, Glyphs, Line, Span, paragraph, table
-from monitor.report.load import AlarmLoad, RoleLoad, ShiftLoad
+from monitor.report.line import Column, Glyphs, Line, Span, clipped, paragraph, table
+from monitor.report.load import AlarmLoad, RoleLoad, Shift, ShiftLoad, following
 from monitor.report.rules import RuleFigures
-from monitor.report.timeline import MATERIAL, draw
+from monitor.report.timeline import draw
 
 _SUPERSCRIPTS: Final = {"10^-1": "10⁻¹", "10^-2": "10⁻²", "10^-3": "10⁻³"}
 _MOST: Final = 8
@@ -30,7 +31,12 @@ def lines_of(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
             ("Rules", "met, of the decided; delays are after the deadline", _rules(report, width, glyphs)),
             ("Handoffs", "least reliable first", _handoffs(report, width, glyphs)),
             ("Worst cases", "", _cases(report, zone, width, glyphs)),
-            ("Alarm load", "what each role would have been told", _load(report.load, width, glyphs)),
+            (
+                "Alarm load",
+                "what each role would have been told, by 12-hour shift",
+                _load(report.load, width, glyphs),
+            ),
+            ("What to try next", "", _suggested(report, width)),
         ),
         1,
     ):
@@ -116,15 +122,20 @@ def _delay(seconds: float | None) -> str:
 
 
 def _unused(report: Report, width: int) -> Iterator[Line]:
-    if not report.unused:
-        return
-    said = [
-        f"{each.rule} (no event of type {' or '.join(each.never_seen)} was ever seen)"
-        if each.never_seen
-        else each.rule
-        for each in report.unused
-    ]
-    yield from paragraph(f"No case: {', '.join(said)}.", width, "quiet")
+    """The rules without a case, together with those that lack the same type of event; and those that nothing could meet."""
+    by_types: dict[str, list[str]] = defaultdict(list)
+    for each in report.unused:
+        by_types[" or ".join(each.never_seen)].append(each.rule)
+    for types, rules in sorted(by_types.items(), key=lambda each: (not each[0], each[0])):
+        why = f"no event of type {types} was ever seen" if types else "nothing opened one"
+        yield from paragraph(f"No case, for {why}: {', '.join(rules)}.", width, "quiet")
+    by_types = defaultdict(list)
+    for each in report.blind:
+        by_types[" or ".join(each.never_seen)].append(each.rule)
+    for types, rules in sorted(by_types.items()):
+        yield from paragraph(
+            f"Never met, for no event of type {types} was ever seen: {', '.join(rules)}.", width, "bad"
+        )
 
 
 # Handoffs
@@ -157,26 +168,41 @@ def _handoffs(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
 
 def _handoff_columns(found: Sequence[HandoffFigures], width: int, glyphs: Glyphs) -> list[Column]:
     worst = max(each.high for each in found)
-    columns = [
-        Column("", [(f"{each.from_name} {glyphs.arrow} {each.to_name}", "") for each in found], left=True),
+    figures = [
         Column("defects", [(f"{each.defects:,} of {each.opportunities:,}", "strong") for each in found]),
-        Column("%", [(f"{100 * each.share:.0f}", "strong") for each in found], weight=30),
         Column(
-            "95 % interval",
-            [(f"{100 * each.low:.0f}{glyphs.dash}{100 * each.high:.0f}", "") for each in found],
-            weight=12,
+            "% (95 % interval)"[: 10 if width < 90 else None],
+            [(_interval(each, glyphs), "") for each in found],
+            weight=30,
         ),
         Column("order", [_magnitude(each, glyphs) for each in found], weight=20),
         Column("late", [_cell(_number(each.late), "late") for each in found], weight=15),
         Column("missing", [_cell(_number(each.missing), "bad") for each in found], weight=14),
-        Column("median delay", [_cell(_delay(each.median_delay_seconds), "") for each in found], weight=10),
+        Column("delay", [_cell(_delay(each.median_delay_seconds), "") for each in found], weight=10),
     ]
     if width >= 100:
-        columns.insert(
-            4,
-            Column("", [(_whisker(each, worst, 14, glyphs), "late") for each in found], left=True, weight=1),
-        )
-    return columns
+        whiskers: list[Span] = [(_whisker(each, worst, 12, glyphs), "late") for each in found]
+        figures.insert(2, Column("", whiskers, left=True))
+    room = width - sum(
+        max(len(column.title), *(len(text) for text, _ in column.cells)) + 1 for column in figures
+    )
+    names: list[Span] = [(_pair(each, max(room, 24), glyphs), "") for each in found]
+    return [Column("", names, left=True), *figures]
+
+
+def _interval(figures: HandoffFigures, glyphs: Glyphs) -> str:
+    return f"{100 * figures.share:.0f} ({100 * figures.low:.0f}{glyphs.dash}{100 * figures.high:.0f})"
+
+
+def _pair(figures: HandoffFigures, room: int, glyphs: Glyphs) -> str:
+    """Both ends of a handoff; where there is no room the longer name is cut."""
+    from_, to = figures.from_name, figures.to_name
+    room -= len(glyphs.arrow) + 2
+    half = room // 2
+    if len(from_) + len(to) > room:
+        from_ = clipped(from_, max(half, room - len(to)), glyphs)
+        to = clipped(to, room - len(from_), glyphs)
+    return f"{from_} {glyphs.arrow} {to}"
 
 
 def _magnitude(figures: HandoffFigures, glyphs: Glyphs) -> Span:
@@ -212,7 +238,8 @@ def _cases(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterat
 def _story(story: Story, letter: str, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
     title = f"{letter}  {story.summary}"
     if story.false_alarm:
-        title = f"{letter}  False alarm: care was in time, only the charting was late"
+        what = "charting" if story.was_charted_late else "record"
+        title = f"{letter}  False alarm: the care was in time, only the {what} was late"
     about = f"{story.severity} {glyphs.dot} {story.rule} {glyphs.dot} patient {story.patient}"
     if len(title) + len(about) + 2 <= width:
         yield [(title.ljust(width - len(about)), "strong"), (about, "quiet")]
@@ -238,13 +265,11 @@ def sentences(story: Story) -> Iterator[Span]:
     if came is None:
         return
     charting = came.charting_delay_seconds
-    if charting < MATERIAL.total_seconds():
-        yield (
-            "Charting: at once." if charting < 60 else f"Charting: {spoken(charting)} after it happened.",
-            "quiet",
-        )
-    else:
-        yield f"Charting: {spoken(charting)} after it happened.", "charting"
+    said = "at once" if charting < 60 else f"{spoken(charting)} after it happened"
+    if story.settled_at is not None and not story.was_charted_late:
+        settled = spoken((story.settled_at - came.at).total_seconds())
+        said += f", but put right in the record only {settled} after it happened"
+    yield f"Charting: {said}.", "charting" if story.was_charted_late else "quiet"
 
 
 # Alarm load
@@ -256,6 +281,7 @@ def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
         return
     rows = load.roles[:_MOST]
     yield from table(_load_columns([*rows, load.total]), width, glyphs)
+    yield from _sparks(load, width, glyphs)
     false = load.charted_late + load.withdrawn
     if load.fired:
         yield from paragraph(
@@ -272,6 +298,27 @@ def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
         )
 
 
+def _sparks(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    """Alarms in each shift as a row of small bars, for days and for nights; of a long history the end."""
+    most = max(load.per_shift)
+    if not most or load.first is None:
+        return
+    shifts = [Shift(*load.first)]
+    for _ in load.per_shift[1:]:
+        shifts.append(following(shifts[-1]))
+    for part in ("day", "night"):
+        counts = [count for count, shift in zip(load.per_shift, shifts, strict=True) if shift.part == part][
+            -(width - 40) :
+        ]
+        top = len(glyphs.levels) - 1
+        bars = "".join(glyphs.levels[-(-count * top // most)] for count in counts)
+        yield [
+            (f"{part:<6}", "quiet"),
+            (bars, "late"),
+            ("  alarms in each shift" if part == "day" else "", "quiet"),
+        ]
+
+
 def _load_columns(rows: Sequence[RoleLoad]) -> list[Column]:
     def styled(texts: Sequence[str]) -> list[Span]:
         return [(text, "strong" if number == len(texts) - 1 else "") for number, text in enumerate(texts)]
@@ -279,9 +326,9 @@ def _load_columns(rows: Sequence[RoleLoad]) -> list[Column]:
     return [
         Column("", styled([each.role for each in rows]), left=True),
         Column("alarms", styled([f"{each.alarms:,}" for each in rows])),
-        Column("a day shift", styled([_per_shift(each.day) for each in rows])),
+        Column("day: median", styled([_per_shift(each.day) for each in rows])),
         Column("worst", styled([_worst(each.day) for each in rows]), weight=5),
-        Column("a night shift", styled([_per_shift(each.night) for each in rows])),
+        Column("night: median", styled([_per_shift(each.night) for each in rows])),
         Column("worst", styled([_worst(each.night) for each in rows]), weight=5),
         Column("warnings", styled([_number(each.warnings) for each in rows]), weight=4),
     ]
@@ -297,3 +344,30 @@ def _worst(load: ShiftLoad) -> str:
         if load.worst_on is None
         else f"{load.worst} ({load.worst_on:%a} {load.worst_on.day} {load.worst_on:%b})"
     )
+
+
+# What to try next
+
+
+def _suggested(report: Report, width: int) -> Iterator[Line]:
+    if not report.suggestions:
+        yield [("Nothing stands out.", "")]
+    for number, each in enumerate(report.suggestions):
+        if number:
+            yield []
+        first, *more = paragraph(each.finding, width - 3)
+        yield [("abcdefgh"[number] + "  ", "strong"), *first]
+        yield from ([("   ", ""), *line] for line in more)
+        yield from _command(each.command, width)
+
+
+def _command(command: str, width: int) -> Iterator[Line]:
+    """A command on as many lines as it needs, to be pasted as it stands."""
+    lines = [""]
+    for word in command.split(" "):
+        if len(lines[-1]) + len(word) > width - 9 and lines[-1]:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    for number, line in enumerate(lines):
+        begin, end = "   $ " if number == 0 else "       ", " \\" if number < len(lines) - 1 else ""
+        yield [(begin, "quiet"), (line, "command"), (end, "quiet")]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from monitor.report.cases import Alarm, Story, lanes
+from monitor.report.cases import MATERIAL, Alarm, Story, lanes
 from monitor.report.figures import spoken
 from monitor.report.line import Glyphs, Line, Row, clipped
 
@@ -42,8 +42,6 @@ _STEPS: Final = tuple(
 )
 _TICKS_APART: Final = 9
 """Columns between two times on the axis, at least."""
-MATERIAL: Final = timedelta(minutes=5)
-"""A charting delay below this is not worth a lane."""
 _ENDS: Final = {
     "met": "it came in time",
     "late": "it came, too late",
@@ -88,7 +86,7 @@ def draw(story: Story, zone: ZoneInfo, width: int, glyphs: Glyphs) -> list[Line]
     if story.due_at is not None:
         for _, row in drawn[2:]:
             column = scale.column(story.due_at)
-            if row.chars[column] == " ":
+            if row.is_free(column - 1, column + 2):
                 row.put(column, glyphs.guide, "quiet")
     return [[(name.ljust(_GUTTER), "quiet"), *row.line()] for name, row in drawn]
 
@@ -160,7 +158,7 @@ def _happened(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> lis
         bar.fill(start, scale.column(came.at), glyphs.allowed, "met")
     if came is not None:
         style = "met" if story.verdict == "met" else "late"
-        marks.append((came.at, glyphs.came, came.what + _soon_charted(story), style))
+        marks.append((came.at, glyphs.came, came.what, style))
     elif story.ended_at is not None:
         words = (
             "nothing came; no longer waited for" if story.reason == "gave_up" else "nothing came before this"
@@ -179,41 +177,26 @@ def _late_words(story: Story) -> str:
     return f"{delay} late" if story.came is not None else f"{delay} and nothing came"
 
 
-def _soon_charted(story: Story) -> str:
-    """Said with what came, where charting has no lane of its own."""
-    came = story.came
-    if came is None or _is_charted_apart(story):
-        return ""
-    return (
-        f" (charted {spoken(came.charting_delay_seconds)} later)" if came.charting_delay_seconds >= 60 else ""
-    )
-
-
-def _is_charted_apart(story: Story) -> bool:
-    came = story.came
-    return came is not None and max(came.charted_at, came.known_at) - came.at >= MATERIAL
-
-
 def _charted(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[Row]:
+    """When what came was charted, sent, and understood; no lane where that was soon enough."""
     came = story.came
-    if came is None or not _is_charted_apart(story):
+    if came is None:
+        return []
+    steps = [(came.charted_at, "charted")]
+    if came.known_at - came.charted_at >= MATERIAL:
+        steps.append((came.known_at, "sent by the feed"))
+    if story.settled_at is not None and story.settled_at - came.known_at >= MATERIAL:
+        steps.append((story.settled_at, "put right in the record"))
+    if steps[-1][0] - came.at < MATERIAL:
         return []
     bar = Row(scale.width)
-    happened, charted = scale.column(came.at), scale.column(came.charted_at)
-    _fill_named(
-        bar,
-        happened,
-        charted,
-        glyphs.charting,
-        "charting",
-        f"{spoken(came.charting_delay_seconds)} until charted",
-    )
+    happened, known = scale.column(came.at), scale.column(steps[-1][0])
+    words = f"{spoken((steps[-1][0] - came.at).total_seconds())} until {steps[-1][1]}"
+    _fill_named(bar, happened, known, glyphs.charting, "charting", words)
     bar.put(happened, glyphs.came, "met" if story.verdict == "met" else "late")
-    bar.put(charted, glyphs.charted, "charting")
-    said = [(came.charted_at, f"{_clock(came.charted_at, zone, scale)} charted", "charting")]
-    if came.known_at - came.charted_at >= MATERIAL:
-        bar.put(scale.column(came.known_at), glyphs.charted, "charting")
-        said.append((came.known_at, f"{_clock(came.known_at, zone, scale)} sent by the feed", "charting"))
+    for at, _ in steps:
+        bar.put(scale.column(at), glyphs.charted, "charting")
+    said = [(at, f"{_clock(at, zone, scale)} {what}", "charting") for at, what in steps]
     return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
 
 

@@ -1,0 +1,247 @@
+"""What to try next: what the figures of a history ask for, each with the change that would answer it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+
+from monitor.core.change import CaseVerdict
+from monitor.core.rule import CaseRule, ExpectRule, StayRule
+from monitor.core.text import duration_text
+from monitor.report.handoffs import HandoffFigures
+from monitor.report.load import Fired
+from monitor.report.rules import RuleFigures, awaited_types, is_seen
+
+_GRACES: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10, 15, 20, 30, 45, 60, 90, 120))
+_STATE_OF_AFFAIRS: Final = 0.3
+"""A rule that is broken more often than this describes how things are; an alarm for it tells nobody anything new."""
+_FEW: Final = 5
+"""Alarms or defects below which a figure is chance."""
+
+
+class Suggestion(msgspec.Struct, gc=False):
+    """Something to try."""
+
+    about: str
+    """The rule, or the handoff."""
+    finding: str
+    command: str
+    """What to run to see it."""
+
+
+class Invocation(NamedTuple):
+    """How a report was asked for, as words of a command line."""
+
+    rules: str
+    """Behind `--rules`."""
+    input: str
+    """The options about the input, and the files."""
+
+    def what_if(self, *changes: str) -> str:
+        """The same report with `RULE.KEY=VALUE` changes."""
+        sets = "".join(f" --set {change}" for change in changes)
+        return f"handoff report --rules {self.rules} {self.input}{sets}"
+
+
+class Findings(NamedTuple):
+    """What suggestions are made from."""
+
+    rules: Sequence[CaseRule]
+    figures: Sequence[RuleFigures]
+    verdicts: Sequence[CaseVerdict]
+    fired: Sequence[Fired]
+    """The alerts of live rules."""
+    handoffs: Sequence[HandoffFigures]
+    seen: Collection[str]
+    """The types of event that were seen."""
+    unmapped: Mapping[str, int]
+    """Locations that no microsystem owns, with the number of events that name each."""
+    invocation: Invocation
+
+
+def suggestions(found: Findings) -> list[Suggestion]:
+    """At most one of each kind: what the record lacks, what alarms are false or too many, where handoffs fail."""
+    return [
+        *_never_charted(found),
+        *_charting_delay(found),
+        *_loudest(found),
+        *_worst_handoff(found),
+        *_unmapped(found),
+    ]
+
+
+def blind_rules(
+    rules: Sequence[CaseRule], figures: Sequence[RuleFigures], seen: Collection[str]
+) -> dict[str, list[str]]:
+    """The rules that had cases and could not be met, for what they wait for was never seen; with its types."""
+    with_case = {each.rule for each in figures if each.cases}
+    found = {}
+    for rule in rules:
+        types = awaited_types(rule)
+        if rule.id in with_case and types and not is_seen(types, seen):
+            found[rule.id] = types
+    return found
+
+
+def _never_charted(found: Findings) -> Iterator[Suggestion]:
+    """Rules that wait for what no feed tells."""
+    blind = blind_rules(found.rules, found.figures, found.seen)
+    by_types: dict[str, list[str]] = defaultdict(list)
+    for rule, awaited in blind.items():
+        by_types[" or ".join(f"`{each}`" for each in awaited)].append(rule)
+    alarms = Counter(each.rule for each in found.fired)
+    ranked = sorted(by_types.items(), key=lambda each: (-sum(alarms[rule] for rule in each[1]), each[0]))
+    for types, rules in ranked[:1]:
+        live = [rule.id for rule in found.rules if rule.id in rules and rule.mode == "live"]
+        yield Suggestion(
+            ", ".join(rules),
+            f"No event of type {types} was ever seen, so {_these(rules)} cannot be met: that is what is charted, "
+            f"not how the care was. It gave {_many(sum(alarms[rule] for rule in rules), 'alarm')}. Find the feed that "
+            "knows it; until then keep it in shadow.",
+            found.invocation.what_if(*(f"{rule}.mode=shadow" for rule in live)),
+        )
+
+
+def _these(rules: Sequence[str]) -> str:
+    return ", ".join(f"`{rule}`" for rule in rules)
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def _charting_delay(found: Findings) -> Iterator[Suggestion]:
+    """The rule with the most alarms for what had been done in time: how much grace would have spared how many."""
+    false = Counter(each.rule for each in found.fired if each.reason == "charted_late")
+    if not false:
+        return
+    rule, number = min(false.items(), key=lambda each: (-each[1], each[0]))
+    lasted = [each.lasted for each in found.fired if each.rule == rule and each.reason == "charted_late"]
+    for grace in _GRACES:
+        spared = sum(each is not None and each <= grace for each in lasted)
+        if 2 * spared >= number:
+            break
+    if number < _FEW or not spared:
+        return
+    others = [each for each in found.fired if each.rule == rule and each.reason != "charted_late"]
+    later = sum(each.lasted is None or each.lasted > grace for each in others)
+    text = duration_text(grace)
+    yield Suggestion(
+        rule,
+        f"`{rule}` gave the most false alarms: {number:,} for what had been done in time and was charted late. "
+        f"With a grace of {text} {_many(spared, 'of them')[:-1] if spared == 1 else f'{spared:,} of them'} would not have "
+        f"fired; {_many(later, 'true alarm')} would come {text} later, and {len(others) - later:,} not at all, "
+        "for it came within that time.",
+        found.invocation.what_if(f"{rule}.grace={text}"),
+    )
+
+
+def _loudest(found: Findings) -> Iterator[Suggestion]:
+    """The rule that fires most: whether it is an alarm at all, and what a later deadline would leave of it."""
+    alarms = Counter(each.rule for each in found.fired)
+    blind = blind_rules(found.rules, found.figures, found.seen)
+    loud = [(rule, number) for rule, number in alarms.items() if rule not in blind and number >= _FEW]
+    if not loud:
+        return
+    rule_id, number = min(loud, key=lambda each: (-each[1], each[0]))
+    rule = next(each for each in found.rules if each.id == rule_id)
+    cases = [case for case in found.verdicts if case.rule == rule_id]
+    broken = sum(case.overdue or case.verdict in ("late", "missed", "violated") for case in cases)
+    judged = broken + sum(case.verdict == "met" for case in cases)
+    share = broken / judged if judged else 0.0
+    text = (
+        f"`{rule_id}` is the loudest: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
+        f"{_share(share)} of its cases. "
+    )
+    longer = _longer(rule, cases)
+    if share > _STATE_OF_AFFAIRS:
+        text += (
+            "That is how things are, and no alarm changes it: watch its percentage, and let it alert no one"
+        )
+        text += (
+            f"; or alert at `{longer.key}: {longer.text}`, which {longer.left:,} would have passed."
+            if longer
+            else "."
+        )
+        yield Suggestion(rule_id, text, found.invocation.what_if(f"{rule_id}.mode=shadow"))
+    elif longer:
+        text += f"At `{longer.key}: {longer.text}` {longer.left:,} would be left."
+        yield Suggestion(rule_id, text, found.invocation.what_if(f"{rule_id}.{longer.key}={longer.text}"))
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+class _Longer(NamedTuple):
+    """A later deadline of a rule."""
+
+    key: str
+    text: str
+    left: int
+    """Cases that would still not be met."""
+
+
+def _longer(rule: CaseRule, cases: Sequence[CaseVerdict]) -> _Longer | None:
+    """The smallest of some later deadlines that would halve what is late or missing; else the latest."""
+    limit = _limit(rule)
+    if limit is None:
+        return None
+    key, before = limit
+    broken = [case for case in cases if case.overdue or case.verdict in ("late", "missed")]
+    found = None
+    for factor in (1.25, 1.5, 2, 3):
+        more = (factor - 1) * before.total_seconds()
+        left = sum(case.delay_seconds is None or case.delay_seconds > more for case in broken)
+        found = _Longer(key, duration_text(before * factor), left)
+        if 2 * left <= len(broken):
+            break
+    return found if found is not None and found.left < len(broken) else None
+
+
+def _limit(rule: CaseRule) -> tuple[str, timedelta] | None:
+    match rule:
+        case ExpectRule(within=timedelta() as within):
+            return "within", within
+        case StayRule(at_most=timedelta() as at_most):
+            return "at_most", at_most
+    return None
+
+
+def _worst_handoff(found: Findings) -> Iterator[Suggestion]:
+    """The least reliable handoff: the rule that judges it worst, and what another deadline would say of it."""
+    by_id = {rule.id: rule for rule in found.rules}
+    worst = next((each for each in found.handoffs if each.defects >= _FEW), None)
+    for rule_id in worst.rules if worst is not None else ():
+        rule = by_id[rule_id]
+        cases = [case for case in found.verdicts if case.rule == rule_id]
+        longer = _longer(rule, cases)
+        if worst is None or longer is None:
+            continue
+        was = sum(case.overdue or case.verdict in ("late", "missed") for case in cases)
+        yield Suggestion(
+            f"{worst.from_name} to {worst.to_name}",
+            f"{worst.from_name} to {worst.to_name} is the least reliable handoff: {worst.defects:,} of "
+            f"{worst.opportunities:,}, most often by `{worst.rules[0]}`. Is the limit of `{rule_id}` yours? With "
+            f"`{longer.key}: {longer.text}` {longer.left:,} of its cases would be late or missing instead of {was:,}.",
+            found.invocation.what_if(f"{rule_id}.{longer.key}={longer.text}"),
+        )
+        return
+
+
+def _unmapped(found: Findings) -> Iterator[Suggestion]:
+    """The location that most events name and no microsystem owns: rules do not know who is there."""
+    if not found.unmapped:
+        return
+    place, number = min(found.unmapped.items(), key=lambda each: (-each[1], each[0]))
+    yield Suggestion(
+        place,
+        f"`{place}` is in no microsystem of the registry, and {_many(number, 'event')} name it"
+        f"{f' (and {len(found.unmapped) - 1:,} more like it)' if len(found.unmapped) > 1 else ''}: no rule about a kind of "
+        "place sees who is there. Write it under `locations` of the microsystem that it belongs to.",
+        f"handoff journeys {found.invocation.input} | grep '\"kind\":null'",
+    )
