@@ -243,6 +243,7 @@ def spared(
 
 def stayed(
     journey: KnownJourney,
+    _brought: Iterable[KnownFact],
     inside: Callable[[Place], bool],
     limit: Seconds,
     *,
@@ -256,7 +257,9 @@ def stayed(
         yield judged(entered, left, stopped, Due(due, due), give_up, journey.end)
 
 
-def apart(journey: KnownJourney, inside: Callable[[Place], bool], seconds: Seconds) -> Iterator[Finding]:
+def apart(
+    journey: KnownJourney, _brought: Iterable[KnownFact], inside: Callable[[Place], bool], seconds: Seconds
+) -> Iterator[Finding]:
     """No two visits are inside at once for longer than that."""
     all_stays = stays(journey, inside)
     for first, first_left in all_stays:

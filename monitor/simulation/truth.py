@@ -6,18 +6,18 @@ What a case is, and its verdicts, are the contract's; the truth is that of one i
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
-
-import msgspec
 
 from monitor.simulation.course import Journey, Seconds
 from monitor.simulation.known import Where, known
-from monitor.simulation.standards import SHARES, STANDARDS, Share, Standard
+from monitor.simulation.standards import SHARES, STANDARDS, Opening, Reading, Share
+from monitor.simulation.text import moment
 
-_encode: Final = msgspec.json.Encoder().encode
+_BY_OPENING: Final[defaultdict[Opening, list[tuple[str, Reading]]]] = defaultdict(list)
+for _rule, (_opening, _read) in STANDARDS.items():
+    _BY_OPENING[_opening].append((_rule, _read))
 
 
 class Case(NamedTuple):
@@ -35,52 +35,43 @@ class Case(NamedTuple):
 
 
 def cases(
-    journey: Journey, end: Seconds, where: Where, standards: Mapping[str, Standard] = STANDARDS
+    journey: Journey,
+    end: Seconds,
+    where: Where,
+    standards: Mapping[Opening, Sequence[tuple[str, Reading]]] = _BY_OPENING,
 ) -> Iterator[Case]:
     """Every case of one person's journey at the end of the log, from all that has been delivered by then.
 
     `where` says which microsystem owns a raw location, and its kind.
     """
     for each in known(journey, end, where):
-        for rule, standard in standards.items():
-            if standard.types.isdisjoint(each.of_type):
+        for opening, readings in standards.items():
+            types, test = opening
+            if types.isdisjoint(each.of_type):
                 continue
-            triggers = [fact for fact in each.each(*standard.types) if standard.opens(fact)]
-            for found in standard.read(each, triggers):
-                fact = found.of
-                yield Case(
-                    fact.at,
-                    rule,
-                    each.patient,
-                    fact.id,
-                    fact.visit,
-                    found.verdict,
-                    found.decided_at,
-                    found.overdue,
-                    found.delay_seconds,
-                )
+            triggers = [fact for fact in each.each(*types) if test(fact)]
+            if not triggers:
+                continue
+            for rule, read in readings:
+                for fact, verdict, decided_at, overdue, delay in read(each, triggers):
+                    yield Case(
+                        fact.at, rule, each.patient, fact.id, fact.visit, verdict, decided_at, overdue, delay
+                    )
 
 
 def line(case: Case) -> str:
-    """A case as one line of truth.jsonl, with the keys of a replay's verdicts."""
-    at = datetime.fromtimestamp(case.trigger_at, UTC)
-    return _encode(
-        {
-            "rule": case.rule,
-            "step": None,
-            "patient": case.patient,
-            "encounter": case.encounter,
-            "trigger": case.trigger,
-            "trigger_at": f"{at:%Y-%m-%dT%H:%M:%S}.000000Z",
-            "verdict": case.verdict,
-            "overdue": case.overdue,
-            "delay_seconds": case.delay_seconds,
-        }
-    ).decode()
+    """A case as one line of truth.jsonl, with the keys of a replay's verdicts; no pack has steps."""
+    at, rule, patient, trigger, visit, verdict, _, overdue, delay = case
+    encounter = "null" if visit is None else f'"{visit}"'  # ids and keys of the simulation need no escapes
+    return (
+        f'{{"rule":"{rule}","step":null,"patient":"{patient}","encounter":{encounter},"trigger":"{trigger}",'
+        f'"trigger_at":"{moment(at)}","verdict":"{verdict}","overdue":{"true" if overdue else "false"},'
+        f'"delay_seconds":{"null" if delay is None else delay}}}'
+    )
 
 
 def order(case: Case) -> tuple[Seconds, str, str, str]:
-    """The order of truth.jsonl: by instant, rule, patient and trigger; no pack has steps."""
+    """The order of truth.jsonl: by instant, rule, patient and trigger."""
     return case.trigger_at, case.rule, case.patient, case.trigger
 
 

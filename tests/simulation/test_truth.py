@@ -1,10 +1,11 @@
 """Replay against truth: what the monitor finds in the feed of a journey is exactly what was true of it.
 
-The truth is read from the journeys alone and shares no code with the monitor. `HANDOFF_SEEDS=500 pytest -n 2 FILE` hunts.
+The truth is read from the journeys alone and shares no code with the monitor. `HANDOFF_SEEDS=50 pytest FILE` hunts.
 """
 
 import os
 from collections import Counter
+from datetime import date
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -14,10 +15,25 @@ from comparing import difference, events_of, moment, replayed, truth
 from wild import REGISTRY, journeys, where
 
 from monitor.core.population import reliability
-from monitor.core.rule import CaseRule, ReliabilityRule
-from monitor.rulefile.load import load_rules
+from monitor.core.rule import (
+    CaseRule,
+    ExclusiveRule,
+    ExpectRule,
+    ForbidRule,
+    NeverRule,
+    ReliabilityRule,
+    RequireRule,
+    StayRule,
+)
+from monitor.formats.canonical import read
+from monitor.rulefile.load import load_registry, load_rules
 from monitor.runtime.replay import arrange, replay
 from monitor.simulation.clock import DAY, HOUR
+from monitor.simulation.hospital import Options
+from monitor.simulation.known import finder
+from monitor.simulation.log import in_order, json_lines
+from monitor.simulation.log import journeys as simulated
+from monitor.simulation.registry import owners, registry_text
 from monitor.simulation.standards import SHARES, STANDARDS
 from monitor.simulation.truth import shares
 
@@ -52,6 +68,88 @@ def test_every_reliability_of_the_packs_has_a_truth():
     for name, share in SHARES.items():
         goal = goals[name]
         assert ([share.of], share.over, share.least) == (goal.of, goal.over.total_seconds(), goal.min)
+
+
+# -- the simulated hospital --------------------------------------------------------------------------------
+
+STARTS = [date(2026, 1, 5), date(2026, 3, 23), date(2026, 10, 19), date(2026, 12, 21)]
+"""Two of them before the clock changes, one before Easter, one before Christmas."""
+
+
+def hospital(seed):
+    """Small hospitals of all kinds, over a fortnight or so; every fourth is tidy."""
+    chance = Random(f"hospital {seed}")
+    shares = [0.0] * 4 if seed % 4 == 3 else [0.08, 0.4, 0.1, 0.3]
+    return Options(
+        seed,
+        start=chance.choice(STARTS),
+        days=chance.choice([3, 10, 14, 17]),
+        hospitals=chance.choice([1, 1, 2]),
+        wards=chance.choice([1, 1, 2]),
+        **dict(zip(("cancels", "disorder", "duplicates", "updates"), shares, strict=True)),
+    )
+
+
+def told(options):
+    """What the monitor is given: the registry, and the lines of the log in order of delivery."""
+    end = options.end
+    known, problems = load_registry("microsystems.yaml", registry_text(options).encode())
+    assert known is not None
+    assert problems == []
+    return known, list(in_order(simulated(options), lambda journey: json_lines(journey, end)))
+
+
+def events(lines):
+    return [event for line in lines for event in read(line)]
+
+
+@pytest.mark.parametrize("seed", range(8 + SEEDS))
+def test_a_replay_of_a_simulated_hospital_finds_what_is_true(seed):
+    options = hospital(seed)
+    end = options.end
+    known, lines = told(options)
+    true = truth(simulated(options), end, finder(owners(options)))
+    assert difference(replayed(rules(), known, events(lines), end), true) == []
+    assert difference(replayed(rules(), known, events(lines), end, alerts=True), true) == []
+    Random(seed).shuffle(lines)
+    assert difference(replayed(rules(), known, events(lines), end), true) == []
+    assert (
+        difference(replayed(rules(), known, in_any_order(events(lines), seed), end, alerts=True), true) == []
+    )
+
+
+def in_any_order(events, seed):
+    """Each event arrives at the time of another."""
+    arrivals = [event.arrived_at for event in events]
+    Random(seed).shuffle(arrivals)
+    for event, arrived_at in zip(events, arrivals, strict=True):
+        event.arrived_at = arrived_at
+    return events
+
+
+def verdicts_of(rule):
+    """All verdicts that a case of a rule can have, an overdue one apart."""
+    match rule:
+        case ExpectRule():
+            return {"met", "late", "missed", "open", "overdue", *(["void"] if rule.unless else [])}
+        case StayRule():
+            return {"met", "late", "open", "overdue"}
+        case ForbidRule() | ExclusiveRule():
+            return {"met", "violated", "open"}
+        case RequireRule():
+            return {"met", "violated"}
+        case NeverRule():
+            return {"violated"}
+    raise AssertionError(rule)
+
+
+def test_in_the_simulated_hospital_every_rule_has_every_verdict_that_it_can_have():
+    seen = Counter()
+    for options in (Options(seed=1, days=14), Options(seed=2, days=63)):
+        found = truth(simulated(options), options.end, finder(owners(options)))
+        seen.update((case.rule, "overdue" if case.overdue else case.verdict) for case in found)
+    missing = {(rule.id, verdict) for rule in rules() for verdict in verdicts_of(rule)} - set(seen)
+    assert missing == set()
 
 
 # -- journeys without any sense ----------------------------------------------------------------------------
