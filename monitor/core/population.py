@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from monitor.core.alert import case_id
 from monitor.core.calendar import inside
 from monitor.core.change import AlertChange, CaseVerdict
-from monitor.core.event import Event
+from monitor.core.event import OPENS_ENCOUNTER, Event
 from monitor.core.pattern import place_matches
 from monitor.core.place import Registry
 from monitor.core.rule import ReliabilityRule, SilenceRule
@@ -69,7 +69,7 @@ def _share(window: Counter[str], least: int) -> float | None:
 
 
 def silence(rule: SilenceRule, events: Iterable[Event], registry: Registry, until: datetime) -> list[Span]:
-    """The spans in which nothing had come, from a source or into a place, for too long; only inside `at`, if given.
+    """The spans in which nothing had come from a source, or nobody into a place, for too long; only inside `at`, if given.
 
     `events` are in order of arrival. The time before the first event of all is not silence.
     """
@@ -91,7 +91,9 @@ def _is_meant(rule: SilenceRule, event: Event, registry: Registry) -> bool:
     limit = rule.silence
     if limit.source is not None:
         return event.source == limit.source
-    return event.to is not None and place_matches(limit.to, registry.place(event.to), registry)
+    if event.to is None or event.type not in OPENS_ENCOUNTER:
+        return False
+    return place_matches(limit.to, registry.place(event.to), registry)
 
 
 def _within(

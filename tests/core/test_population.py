@@ -66,11 +66,9 @@ def test_cases_of_other_rules_and_void_ones_do_not_count():
     assert reliability(goal(), cases, hour(2)).recent == {"met": 2}
 
 
-def event(hours, *, source="adt", to=None):
+def event(hours, *, kind="transfer", source="adt", to=None):
     at = hour(hours)
-    return Event(
-        id=str(hours), type="transfer", patient="p", source=source, to=to, occurred_at=at, arrived_at=at
-    )
+    return Event(id=str(hours), type=kind, patient="p", source=source, to=to, occurred_at=at, arrived_at=at)
 
 
 def test_a_source_is_silent_from_so_long_after_its_last_event_until_its_next():
@@ -85,6 +83,18 @@ def test_exactly_so_long_is_not_silence_and_silence_may_last_to_the_end():
     limit = rule(silence={"source": "adt", "for": "1h"})
     assert silence(limit, events, Registry(), hour(10)) == []
     assert silence(limit, events, Registry(), hour(11)) == [(hour(10), None)]
+
+
+def test_a_place_is_silent_while_nobody_comes_whatever_is_ordered_departs_or_is_cancelled():
+    ordered = [
+        event(9 + part / 8, kind=kind, to="icu")
+        for part, kind in enumerate(["pending_transfer", "cancel_transfer", "depart", "update"])
+    ]
+    limit = rule(silence={"to": "icu", "for": "1h"})
+    assert silence(limit, [event(8, to="icu"), *ordered], Registry(), hour(10)) == [(hour(9), None)]
+    for kind in ("register", "admit", "transfer", "arrive", "return"):
+        came = [event(8, to="icu"), event(9.5, kind=kind, to="icu")]
+        assert silence(limit, came, Registry(), hour(10)) == [(hour(9), hour(9.5))]
 
 
 def test_a_place_is_silent_while_no_event_goes_into_it():

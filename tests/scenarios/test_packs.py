@@ -257,6 +257,8 @@ def quiet(name, rule, text, until):
         ("Mon 02:00 transfer -> ward-4w", ["10:00"]),
         ("Mon 06:30 transfer -> ward-4w", ["10:30"]),
         ("Mon 09:00 transfer -> amu", ["10:00"]),  # the assessment unit is where they come from
+        ("Mon 09:00 admit -> ward-5s", ["10:00"]),  # a planned operation
+        ("Mon 09:00 pending_transfer -> ward-4w", ["10:00"]),  # ordered, not there
     ],
 )
 def test_the_first_patient_is_on_a_ward_by_ten(moves, expected):
