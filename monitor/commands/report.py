@@ -100,12 +100,19 @@ def _changed(packs: Sequence[tuple[str, list[Rule]]], changes: Sequence[str]) ->
 
 def _invocation(args: argparse.Namespace, rules_paths: Sequence[str]) -> Invocation:
     """The words with which this report was asked for, without what only concerns how it looks."""
-    options = [("--microsystems", args.microsystems), ("--mapping", args.mapping)]
-    options.append(("--until", args.until and f"{args.until:%Y-%m-%dT%H:%M:%SZ}"))
-    words = [word for option, value in options if value is not None for word in (option, value)]
-    words += ["--as-received"] if args.as_received else []
-    sets = [word for change in args.set for word in ("--set", change)]
-    return Invocation(shlex.join([*rules_paths, *sets]), shlex.join([*words, *args.files]))
+    until = args.until and f"{args.until:%Y-%m-%dT%H:%M:%SZ}"
+    source = _words(("--microsystems", args.microsystems), ("--mapping", args.mapping))
+    clock = [*_words(("--until", until)), *(["--as-received"] if args.as_received else [])]
+    sets = _words(*(("--set", change) for change in args.set))
+    return Invocation(
+        rules=shlex.join([*rules_paths, *sets]),
+        input=shlex.join([*source, *clock, *args.files]),
+        source=shlex.join([*source, *args.files]),
+    )
+
+
+def _words(*options: tuple[str, str | None]) -> list[str]:
+    return [word for option, value in options if value is not None for word in (option, value)]
 
 
 def _learned(

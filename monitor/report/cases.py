@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -94,6 +94,19 @@ class Story(msgspec.Struct, gc=False):
     def was_charted_late(self) -> bool:
         """Whether the time between what came and its being charted is worth showing."""
         return self.came is not None and self.came.charting_delay_seconds >= MATERIAL.total_seconds()
+
+    @property
+    def cause(self) -> Literal["charting", "feed", "record"]:
+        """What took longest between what came in time and its being known as such: charting it, sending it, or correcting
+        or merging the record.
+        """
+        if self.came is None:
+            return "charting"
+        charting, sending = self.came.charting_delay_seconds, self.came.delivery_delay_seconds
+        settling = (self.settled_at - self.came.known_at).total_seconds() if self.settled_at else 0.0
+        if charting >= max(sending, settling):
+            return "charting"
+        return "feed" if sending >= settling else "record"
 
 
 def worst_cases(

@@ -61,8 +61,8 @@ class HandoffFigures(msgspec.Struct, gc=False, rename={"from_": "from"}):
     """Of the share of defects: `unstable`, `10^-1`, `10^-2`, `10^-3`."""
     median_delay_seconds: float | None
     """Of the late ones, each with its longest delay after a deadline."""
-    rules: list[str]
-    """The rules that judged it, the one with the most defects first."""
+    rules: dict[str, int]
+    """The rules that judged it and the defects that each found, most first."""
 
 
 def visits_of(stays: Iterable[Stay]) -> Visits:
@@ -158,8 +158,8 @@ def _figures(
     delays: list[float] = []
     blamed: dict[str, int] = defaultdict(int)
     for about in opportunities:
-        for case in about:
-            blamed[case.rule] += case.verdict != "met"
+        for rule, broken in {(case.rule, case.verdict != "met") for case in about}:
+            blamed[rule] += broken
         if any(case.verdict in ("missed", "violated") or case.overdue for case in about):
             missing += 1
         elif any(case.verdict == "late" for case in about):
@@ -184,5 +184,5 @@ def _figures(
         high=high,
         magnitude=magnitude(defects / number),
         median_delay_seconds=quantile(sorted(delays), 0.5),
-        rules=sorted(blamed, key=lambda rule: (-blamed[rule], rule)),
+        rules=dict(sorted(blamed.items(), key=lambda each: (-each[1], each[0]))),
     )

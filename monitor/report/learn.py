@@ -93,6 +93,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
     live = [rule for rule in sighted if rule.mode == "live"]
     handoffs, pending = handoff_figures(live or sighted, cases, visits_of(history.stays), registry)
     fired = fired_alerts(history.alerts)
+    shadow = [rule.id for rule in rules if rule.mode == "shadow"]
     first_at = history.events[0].arrived_at or history.events[0].recorded_at
     return Report(
         first_at=first_at,
@@ -101,7 +102,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         events=len(history.events),
         patients=len({event.patient for event in history.events if event.type != HEARTBEAT}),
         packs=list(_packs(history.packs, figures)),
-        shadow=[rule.id for rule in rules if rule.mode == "shadow"],
+        shadow=shadow,
         unused=[Unused(rule, types) for rule, types in without_case(rules, figures, seen)],
         blind=[Unused(rule, types) for rule, types in blind.items()],
         counts_shadow=not live,
@@ -114,9 +115,8 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
                 rules=rules,
                 figures=figures,
                 verdicts=cases,
-                fired=[
-                    each for each in fired if each.rule in {rule.id for rule in rules if rule.mode == "live"}
-                ],
+                fired=[each for each in fired if each.rule not in shadow],
+                shadow_fired=[each for each in fired if each.rule in shadow],
                 handoffs=handoffs,
                 seen=seen,
                 unmapped=unmapped(history.events, registry),
@@ -133,7 +133,7 @@ def _stories(
     bad, false = worst_cases(rules, history.verdicts, fired, history.until)
     teller = Teller(rules, history.alerts, history.stays, history.registry, history.until)
     told = teller.tell(false[:_LOOKED_AT], history.events)
-    by_charting = [case for case, story in zip(false, told, strict=False) if story.was_charted_late]
+    by_charting = [case for case, story in zip(false, told, strict=False) if story.cause == "charting"]
     stories = teller.tell(varied(bad, by_charting or false, count), history.events)
     for story in stories:
         story.patient = story.patient if identifiers else pseudonym(story.patient)

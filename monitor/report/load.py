@@ -36,6 +36,8 @@ class Fired(NamedTuple):
     alert: str
     at: datetime
     """When it first fired."""
+    due_at: datetime | None
+    """The deadline of its case."""
     ended_at: datetime | None
     """When it was resolved for the last time; None while it fires."""
     reason: str | None
@@ -141,7 +143,7 @@ def fired_alerts(alerts: Iterable[AlertChange]) -> list[Fired]:
             found[change.alert] = before._replace(ended_at=None)
         elif change.level >= 0:
             found[change.alert] = Fired(
-                change.rule, change.alert, change.at, None, None, was_resolved_before=False
+                change.rule, change.alert, change.at, change.due_at, None, None, was_resolved_before=False
             )
     return list(found.values())
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from monitor.report.cases import Story
+from monitor.report.cases import MATERIAL, Story
 from monitor.report.figures import UNSTABLE, duration_text, spoken
 from monitor.report.handoffs import HandoffFigures
 from monitor.report.learn import Report
@@ -18,6 +18,8 @@ from monitor.report.rules import RuleFigures
 from monitor.report.timeline import draw
 
 _SUPERSCRIPTS: Final = {"10^-1": "10⁻¹", "10^-2": "10⁻²", "10^-3": "10⁻³"}
+_LATE: Final = {"charting": "the charting", "feed": "the feed", "record": "the record"}
+"""What was late where the care was not."""
 _MOST: Final = 8
 """Handoffs and roles that are shown."""
 
@@ -25,11 +27,11 @@ _MOST: Final = 8
 def lines_of(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
     """The whole report, `width` columns wide."""
     zone = ZoneInfo(report.timezone)
-    yield from _title(report, zone, glyphs)
+    yield from _title(report, zone, width, glyphs)
     for number, (heading, note, lines) in enumerate(
         (
             ("Rules", "met, of the decided; delays are after the deadline", _rules(report, width, glyphs)),
-            ("Handoffs", "least reliable first", _handoffs(report, width, glyphs)),
+            ("Handoffs", "least reliable first; with 95 % intervals", _handoffs(report, width, glyphs)),
             ("Worst cases", "", _cases(report, zone, width, glyphs)),
             (
                 "Alarm load",
@@ -42,19 +44,16 @@ def lines_of(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
     ):
         yield []
         title = f"{number} {heading}"
-        yield [(title, "title"), (f"  {note}" if note else "", "quiet")]
+        fits = len(title) + 2 + len(note) <= width
+        yield [(title, "title"), (f"  {note}" if note and fits else "", "quiet")]
         yield from lines
 
 
-def _title(report: Report, zone: ZoneInfo, glyphs: Glyphs) -> Iterator[Line]:
+def _title(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
     first, last = (f"{_day(at, zone)} {at.astimezone(zone):%Y}" for at in (report.first_at, report.until))
     yield [("What the history says", "title"), (f"  {first} {glyphs.dash} {last}", "")]
-    yield [
-        (
-            f"{report.events:,} events of {report.patients:,} patients; times are local ({report.timezone})",
-            "quiet",
-        )
-    ]
+    about = f"{report.events:,} events of {report.patients:,} patients; local time ({report.timezone})"
+    yield from paragraph(about, width, "quiet")
 
 
 def _day(at: datetime, zone: ZoneInfo) -> str:
@@ -171,7 +170,7 @@ def _handoff_columns(found: Sequence[HandoffFigures], width: int, glyphs: Glyphs
     figures = [
         Column("defects", [(f"{each.defects:,} of {each.opportunities:,}", "strong") for each in found]),
         Column(
-            "% (95 % interval)"[: 10 if width < 90 else None],
+            "% (interval)",
             [(_interval(each, glyphs), "") for each in found],
             weight=30,
         ),
@@ -180,7 +179,7 @@ def _handoff_columns(found: Sequence[HandoffFigures], width: int, glyphs: Glyphs
         Column("missing", [_cell(_number(each.missing), "bad") for each in found], weight=14),
         Column("delay", [_cell(_delay(each.median_delay_seconds), "") for each in found], weight=10),
     ]
-    if width >= 100:
+    if width >= 110:
         whiskers: list[Span] = [(_whisker(each, worst, 12, glyphs), "late") for each in found]
         figures.insert(2, Column("", whiskers, left=True))
     room = width - sum(
@@ -238,8 +237,7 @@ def _cases(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterat
 def _story(story: Story, letter: str, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
     title = f"{letter}  {story.summary}"
     if story.false_alarm:
-        what = "charting" if story.was_charted_late else "record"
-        title = f"{letter}  False alarm: the care was in time, only the {what} was late"
+        title = f"{letter}  False alarm: the care was in time, only {_LATE[story.cause]} was late"
     about = f"{story.severity} {glyphs.dot} {story.rule} {glyphs.dot} patient {story.patient}"
     if len(title) + len(about) + 2 <= width:
         yield [(title.ljust(width - len(about)), "strong"), (about, "quiet")]
@@ -265,11 +263,13 @@ def sentences(story: Story) -> Iterator[Span]:
     if came is None:
         return
     charting = came.charting_delay_seconds
-    said = "at once" if charting < 60 else f"{spoken(charting)} after it happened"
-    if story.settled_at is not None and not story.was_charted_late:
+    said = ["at once" if charting < 60 else f"{spoken(charting)} after it happened"]
+    if came.delivery_delay_seconds >= MATERIAL.total_seconds():
+        said.append(f"sent by the feed {spoken(came.delivery_delay_seconds)} after that")
+    if story.cause == "record" and story.settled_at is not None:
         settled = spoken((story.settled_at - came.at).total_seconds())
-        said += f", but put right in the record only {settled} after it happened"
-    yield f"Charting: {said}.", "charting" if story.was_charted_late else "quiet"
+        said.append(f"put right in the record {settled} after it happened")
+    yield f"Charting: {', '.join(said)}.", "charting" if story.was_charted_late else "quiet"
 
 
 # Alarm load

@@ -12,13 +12,18 @@ import msgspec
 from monitor.core.change import CaseVerdict
 from monitor.core.rule import CaseRule, ExpectRule, StayRule
 from monitor.core.text import duration_text
+from monitor.report.figures import spoken
 from monitor.report.handoffs import HandoffFigures
-from monitor.report.load import Fired
-from monitor.report.rules import RuleFigures, awaited_types, is_seen
+from monitor.report.load import FALSE, Fired
+from monitor.report.rules import RuleFigures, awaited_types, is_seen, without_case
 
 _GRACES: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10, 15, 20, 30, 45, 60, 90, 120))
 _STATE_OF_AFFAIRS: Final = 0.3
 """A rule that is broken more often than this describes how things are; an alarm for it tells nobody anything new."""
+_MOST: Final = 5
+"""Suggestions, lest none be followed."""
+_SELDOM: Final = 0.1
+"""The share of false alarms below which a rule in shadow can be turned on."""
 _FEW: Final = 5
 """Alarms or defects below which a figure is chance."""
 
@@ -39,7 +44,9 @@ class Invocation(NamedTuple):
     rules: str
     """Behind `--rules`."""
     input: str
-    """The options about the input, and the files."""
+    """The options about the input and the clock, and the files."""
+    source: str
+    """The same without the clock."""
 
     def what_if(self, *changes: str) -> str:
         """The same report with `RULE.KEY=VALUE` changes."""
@@ -55,6 +62,8 @@ class Findings(NamedTuple):
     verdicts: Sequence[CaseVerdict]
     fired: Sequence[Fired]
     """The alerts of live rules."""
+    shadow_fired: Sequence[Fired]
+    """Those that the rules in shadow would have raised."""
     handoffs: Sequence[HandoffFigures]
     seen: Collection[str]
     """The types of event that were seen."""
@@ -64,14 +73,17 @@ class Findings(NamedTuple):
 
 
 def suggestions(found: Findings) -> list[Suggestion]:
-    """At most one of each kind: what the record lacks, what alarms are false or too many, where handoffs fail."""
+    """At most one of each kind, five in all: what the record lacks, what alarms are false or too many, where handoffs fail."""
+    loudest = list(_loudest(found))
     return [
         *_never_charted(found),
         *_charting_delay(found),
-        *_loudest(found),
-        *_worst_handoff(found),
+        *loudest,
+        *_worst_handoff(found, {each.about for each in loudest}),
+        *_ready(found),
         *_unmapped(found),
-    ]
+        *_never_opened(found),
+    ][:_MOST]
 
 
 def blind_rules(
@@ -120,24 +132,30 @@ def _charting_delay(found: Findings) -> Iterator[Suggestion]:
     if not false:
         return
     rule, number = min(false.items(), key=lambda each: (-each[1], each[0]))
-    lasted = [each.lasted for each in found.fired if each.rule == rule and each.reason == "charted_late"]
+    alerts = [each for each in found.fired if each.rule == rule]
+    lasted = [each.lasted for each in alerts if each.reason == "charted_late"]
     for grace in _GRACES:
         spared = sum(each is not None and each <= grace for each in lasted)
         if 2 * spared >= number:
             break
     if number < _FEW or not spared:
         return
-    others = [each for each in found.fired if each.rule == rule and each.reason != "charted_late"]
+    others = [each for each in alerts if each.reason != "charted_late"]
     later = sum(each.lasted is None or each.lasted > grace for each in others)
-    text = duration_text(grace)
+    text, wait = duration_text(_grace_now(alerts) + grace), spoken(grace.total_seconds())
     yield Suggestion(
         rule,
-        f"`{rule}` gave the most false alarms: {number:,} for what had been done in time and was charted late. "
-        f"With a grace of {text} {_many(spared, 'of them')[:-1] if spared == 1 else f'{spared:,} of them'} would not have "
-        f"fired; {_many(later, 'true alarm')} would come {text} later, and {len(others) - later:,} not at all, "
-        "for it came within that time.",
+        f"`{rule}` gave the most false alarms: {number:,} for what had been done in time and was charted late. With "
+        f"`grace: {text}` {spared:,} of these would not have fired. The price: {_many(later, 'other alarm')} "
+        f"would come {wait} later, and {len(others) - later:,} that were over by then not at all.",
         found.invocation.what_if(f"{rule}.grace={text}"),
     )
+
+
+def _grace_now(alerts: Sequence[Fired]) -> timedelta:
+    """The grace with which alerts fired: none fired sooner than it after the deadline."""
+    after = [each.at - each.due_at for each in alerts if each.due_at is not None]
+    return max(min(after, default=timedelta(0)), timedelta(0))
 
 
 def _loudest(found: Findings) -> Iterator[Suggestion]:
@@ -154,8 +172,8 @@ def _loudest(found: Findings) -> Iterator[Suggestion]:
     judged = broken + sum(case.verdict == "met" for case in cases)
     share = broken / judged if judged else 0.0
     text = (
-        f"`{rule_id}` is the loudest: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
-        f"{_share(share)} of its cases. "
+        f"`{rule_id}` is the loudest: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and it "
+        f"fires in {_share(share)} of its cases. "
     )
     longer = _longer(rule, cases)
     if share > _STATE_OF_AFFAIRS:
@@ -212,22 +230,25 @@ def _limit(rule: CaseRule) -> tuple[str, timedelta] | None:
     return None
 
 
-def _worst_handoff(found: Findings) -> Iterator[Suggestion]:
-    """The least reliable handoff: the rule that judges it worst, and what another deadline would say of it."""
+def _worst_handoff(found: Findings, told: Collection[str]) -> Iterator[Suggestion]:
+    """The least reliable handoff: of the rules that judge it the worst that was not `told` of, and what another deadline
+    would say.
+    """
     by_id = {rule.id: rule for rule in found.rules}
     worst = next((each for each in found.handoffs if each.defects >= _FEW), None)
     for rule_id in worst.rules if worst is not None else ():
         rule = by_id[rule_id]
         cases = [case for case in found.verdicts if case.rule == rule_id]
         longer = _longer(rule, cases)
-        if worst is None or longer is None:
+        if worst is None or longer is None or rule_id in told:
             continue
         was = sum(case.overdue or case.verdict in ("late", "missed") for case in cases)
+        pair = f"{worst.from_name} to {worst.to_name}"
         yield Suggestion(
-            f"{worst.from_name} to {worst.to_name}",
-            f"{worst.from_name} to {worst.to_name} is the least reliable handoff: {worst.defects:,} of "
-            f"{worst.opportunities:,}, most often by `{worst.rules[0]}`. Is the limit of `{rule_id}` yours? With "
-            f"`{longer.key}: {longer.text}` {longer.left:,} of its cases would be late or missing instead of {was:,}.",
+            pair,
+            f"{pair} is the least reliable handoff: {worst.defects:,} of {worst.opportunities:,} were late or missing, "
+            f"{worst.rules[rule_id]:,} of them by `{rule_id}`. With `{longer.key}: {longer.text}` {longer.left:,} of all "
+            f"cases of this rule would be, instead of {was:,}: is it the limit or the care that must change?",
             found.invocation.what_if(f"{rule_id}.{longer.key}={longer.text}"),
         )
         return
@@ -244,4 +265,41 @@ def _unmapped(found: Findings) -> Iterator[Suggestion]:
         f"{f' (and {len(found.unmapped) - 1:,} more like it)' if len(found.unmapped) > 1 else ''}: no rule about a kind of "
         "place sees who is there. Write it under `locations` of the microsystem that it belongs to.",
         f"handoff journeys {found.invocation.input} | grep '\"kind\":null'",
+    )
+
+
+def _ready(found: Findings) -> Iterator[Suggestion]:
+    """The gravest rule in shadow whose alarms would have been true: it can be turned on."""
+    fired = Counter(each.rule for each in found.shadow_fired)
+    false = Counter(each.rule for each in found.shadow_fired if each.reason in FALSE)
+    ready = [
+        rule
+        for rule in found.rules
+        if fired[rule.id] >= _FEW and false[rule.id] <= _SELDOM * fired[rule.id] and rule.severity != "info"
+    ]
+    if not ready:
+        return
+    rule = min(ready, key=lambda each: (each.severity != "critical", fired[each.id], each.id))
+    yield Suggestion(
+        rule.id,
+        f"`{rule.id}` is in shadow and would have fired {_many(fired[rule.id], 'time')}, {false[rule.id]:,} of them "
+        f"falsely: it can be turned on for {rule.owner or 'whoever shall answer for it'}.",
+        found.invocation.what_if(f"{rule.id}.mode=live"),
+    )
+
+
+def _never_opened(found: Findings) -> Iterator[Suggestion]:
+    """The type of event that most rules without a case wait for, and that was never seen."""
+    by_types: dict[str, list[str]] = defaultdict(list)
+    for rule, types in without_case(found.rules, found.figures, found.seen):
+        if types:
+            by_types[" or ".join(f"`{each}`" for each in types)].append(rule)
+    if not by_types:
+        return
+    types_text, rules = min(by_types.items(), key=lambda each: (-len(each[1]), each[0]))
+    yield Suggestion(
+        ", ".join(rules),
+        f"No event of type {types_text} was ever seen, so {_these(rules)} judged nothing. Does a feed know it under "
+        "another name? These are the types that came.",
+        f'handoff decode {found.invocation.source} | grep -o \'"type":"[^"]*\' | sort | uniq -c',
     )

@@ -42,6 +42,8 @@ _STEPS: Final = tuple(
 )
 _TICKS_APART: Final = 9
 """Columns between two times on the axis, at least."""
+_DAY_WIDTH: Final = 12
+"""Columns of a day such as `Wed 14 Jan`, with a space around it."""
 _ENDS: Final = {
     "met": "it came in time",
     "late": "it came, too late",
@@ -71,16 +73,33 @@ class Scale(NamedTuple):
     def column(self, at: datetime) -> int:
         return round((at - self.start) / (self.end - self.start) * (self.width - 1))
 
+    def columns(self, duration: timedelta) -> float:
+        return duration / (self.end - self.start) * self.width
+
+
+class Clock(NamedTuple):
+    """Writes local times; with the day, where it is not that of the trigger."""
+
+    zone: ZoneInfo
+    first: datetime
+
+    def text(self, at: datetime) -> str:
+        local, first = at.astimezone(self.zone), self.first.astimezone(self.zone)
+        if local.date() == first.date():
+            return f"{local:%H:%M}"
+        is_near = abs(local.date() - first.date()) < timedelta(days=7)
+        return f"{local:%a %H:%M}" if is_near else f"{local.day} {local:%b %H:%M}"
+
 
 def draw(story: Story, zone: ZoneInfo, width: int, glyphs: Glyphs) -> list[Line]:
     """The drawing of one case, `width` columns wide; times are local."""
-    scale = _scale(story, width - _GUTTER)
+    scale, clock = _scale(story, width - _GUTTER), Clock(zone, story.trigger.at)
     drawn: list[tuple[str, Row]] = [("", row) for row in _axis(scale, zone)]
     for name, rows in (
         ("where", _places(story, scale, glyphs)),
-        ("happened", _happened(story, scale, zone, glyphs)),
-        ("charted", _charted(story, scale, zone, glyphs)),
-        ("alarm", _alarms(story, scale, zone, glyphs)),
+        ("happened", _happened(story, scale, clock, glyphs)),
+        ("charted", _charted(story, scale, clock, glyphs)),
+        ("alarm", _alarms(story, scale, clock, glyphs)),
     ):
         drawn += [(name if number == 0 else "", row) for number, row in enumerate(rows)]
     if story.due_at is not None:
@@ -105,24 +124,31 @@ def _scale(story: Story, width: int) -> Scale:
 
 
 def _axis(scale: Scale, zone: ZoneInfo) -> list[Row]:
-    """Days above, times below."""
-    per_column = (scale.end - scale.start) / scale.width
-    step = next((each for each in _STEPS if each >= per_column * _TICKS_APART), _STEPS[-1])
+    """Days above, each where it begins; times below, unless they are too close."""
+    step = next((each for each in _STEPS if scale.columns(each) >= _TICKS_APART), _STEPS[-1])
+    midnight = scale.start.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     days, hours = Row(scale.width), Row(scale.width)
-    local = scale.start.astimezone(zone)
-    tick = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    day = None
-    while tick.astimezone(UTC) <= scale.end:
-        at = tick.astimezone(UTC)
-        column = scale.column(at)
-        if at >= scale.start and column + 5 <= scale.width:
+    if scale.column(_local(midnight, timedelta(days=1))) >= _DAY_WIDTH:
+        days.put(0, _day(midnight), "quiet")
+    passed = timedelta(0)
+    while (tick := _local(midnight, passed)) <= scale.end:
+        column = scale.column(tick)
+        if tick >= scale.start and column + 5 <= scale.width:
             if step < timedelta(days=1):
-                hours.put(column, f"{tick:%H:%M}", "quiet")
-            if tick.date() != day and days.is_free(column - 1, column + 11):
-                days.put(column, f"{tick:%a} {tick.day} {tick:%b}", "quiet")
-                day = tick.date()
-        tick += step
+                hours.put(column, f"{tick.astimezone(zone):%H:%M}", "quiet")
+            if passed % timedelta(days=1) == timedelta(0) and days.is_free(column - 1, column + _DAY_WIDTH):
+                days.put(column, _day(tick.astimezone(zone)), "quiet")
+        passed += step
     return [days, hours] if step < timedelta(days=1) else [days]
+
+
+def _local(midnight: datetime, passed: timedelta) -> datetime:
+    """The instant at which a local clock shows so much more than at a midnight."""
+    return (midnight + passed).astimezone(UTC)
+
+
+def _day(local: datetime) -> str:
+    return f"{local:%a} {local.day} {local:%b}"
 
 
 def _places(story: Story, scale: Scale, glyphs: Glyphs) -> list[Row]:
@@ -142,7 +168,7 @@ def _places(story: Story, scale: Scale, glyphs: Glyphs) -> list[Row]:
     return [bar, *_labelled(labels, scale.width, glyphs)]
 
 
-def _happened(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[Row]:
+def _happened(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[Row]:
     bar = Row(scale.width)
     trigger, came, due = story.trigger, story.came, story.due_at
     start = scale.column(trigger.at)
@@ -166,7 +192,7 @@ def _happened(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> lis
         marks.append((story.ended_at, glyphs.nothing, words, "bad"))
     for at, char, _, style in marks:
         bar.put(scale.column(at), char, style)
-    said = [(at, f"{_clock(at, zone, scale)} {words}", style) for at, _, words, style in marks]
+    said = [(at, f"{clock.text(at)} {words}", style) for at, _, words, style in marks]
     return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
 
 
@@ -177,7 +203,7 @@ def _late_words(story: Story) -> str:
     return f"{delay} late" if story.came is not None else f"{delay} and nothing came"
 
 
-def _charted(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[Row]:
+def _charted(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[Row]:
     """When what came was charted, sent, and understood; no lane where that was soon enough."""
     came = story.came
     if came is None:
@@ -196,11 +222,11 @@ def _charted(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list
     bar.put(happened, glyphs.came, "met" if story.verdict == "met" else "late")
     for at, _ in steps:
         bar.put(scale.column(at), glyphs.charted, "charting")
-    said = [(at, f"{_clock(at, zone, scale)} {what}", "charting") for at, what in steps]
+    said = [(at, f"{clock.text(at)} {what}", "charting") for at, what in steps]
     return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
 
 
-def _alarms(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[Row]:
+def _alarms(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[Row]:
     if not story.alarms:
         return []
     bar = Row(scale.width)
@@ -214,7 +240,7 @@ def _alarms(story: Story, scale: Scale, zone: ZoneInfo, glyphs: Glyphs) -> list[
     for alarm in story.alarms:
         char, words, style = _alarm_words(alarm, glyphs)
         bar.put(scale.column(alarm.at), char, style)
-        said.append((alarm.at, f"{_clock(alarm.at, zone, scale)} {words}", style))
+        said.append((alarm.at, f"{clock.text(alarm.at)} {words}", style))
     return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
 
 
@@ -227,12 +253,6 @@ def _alarm_words(alarm: Alarm, glyphs: Glyphs) -> tuple[str, str, str]:
 
 
 # Parts
-
-
-def _clock(at: datetime, zone: ZoneInfo, scale: Scale) -> str:
-    local = at.astimezone(zone)
-    long = scale.end - scale.start > timedelta(days=4)
-    return f"{local:%a} {local.day} {local:%b} {local:%H:%M}" if long else f"{local:%H:%M}"
 
 
 def _fill_named(bar: Row, start: int, end: int, char: str, style: str, name: str) -> None:
