@@ -9,12 +9,7 @@ from monitor.simulation.clock import DAY, HOUR, MINUTE
 from monitor.simulation.course import Seconds
 from monitor.simulation.visit import Course
 
-_NOTICE: Final = {
-    "register": "registration",
-    "admit": "admission",
-    "transfer": "transfer",
-    "discharge": "discharge",
-}
+_NOTICE: Final = {"register": "registration", "admit": "admission", "discharge": "discharge"}
 
 
 def notify(course: Course) -> None:
@@ -24,8 +19,10 @@ def notify(course: Course) -> None:
         return  # no practice is known
     for fact in course.facts[:]:
         event = _NOTICE.get(fact.type)
-        if event is None or chance.happens(0.03):
+        if event is None or chance.happens(0.03) or fact.attributes.get("disposition") == "died":
             continue
+        if fact.attributes.get("disposition") == "transferred":
+            event = "transfer"
         delay = chance.about(3 * HOUR) if chance.happens(0.05) else chance.about(3 * MINUTE)
         notice = course.note("notice_sent", fact.at + delay, event=event)
         notice.visit = fact.visit

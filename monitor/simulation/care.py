@@ -56,13 +56,13 @@ def _arrivals(hospital: Hospital, day: int) -> Iterator[tuple[Seconds, Way]]:
     chance, clock = hospital.chance, hospital.clock
     midnight = clock.midnights[day]
     weekday = clock.weekday(day)
-    for _ in range(chance.number(_EMERGENCIES * hospital.size * _BY_WEEKDAY[weekday])):
+    for _ in range(chance.count(_EMERGENCIES * hospital.size * _BY_WEEKDAY[weekday])):
         yield midnight + chance.one_of(_HOURS) * HOUR + chance.between(0, HOUR), emergency
     if day < _BOOKED and not clock.is_day_off(day):  # booked before the log begins
-        for _ in range(chance.number(_ELECTIVES * hospital.size)):
+        for _ in range(chance.count(_ELECTIVES * hospital.size)):
             yield _comes_at(hospital, day), elective
     if not clock.is_day_off(day + _BOOKED):
-        for _ in range(chance.number(_ELECTIVES * hospital.size)):
+        for _ in range(chance.count(_ELECTIVES * hospital.size)):
             yield midnight + 9 * HOUR + chance.between(0, 8 * HOUR), _booked
 
 

@@ -55,6 +55,10 @@ class Chance:
         """One of several, each as likely as the others."""
         return things[int(self._next() * len(things))]
 
-    def number(self, mean: float) -> int:
+    def count(self, mean: float) -> int:
         """How many, where so many are expected: about as a Poisson distribution has it."""
         return max(0, round(self._random.gauss(mean, sqrt(mean))))
+
+    def rounded(self, number: float) -> int:
+        """A number rounded up or down, so that it comes out right on average."""
+        return int(number + self._next())

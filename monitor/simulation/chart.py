@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Final
 
-from monitor.simulation.chance import WIDE
+from monitor.simulation.chance import WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
 from monitor.simulation.course import Fact, Journey, Kind, Seconds, Telling
 from monitor.simulation.feeds import Feeds
@@ -36,20 +36,29 @@ _DELAY: Final = {
 _USUAL_DELAY: Final = 6
 """Minutes from a fact to its charting, about, by type and for all others."""
 
-_FORGOTTEN: Final = {
-    "triage": 0.01,
-    "handoff_signed": 0.02,
-    "ambulance_handover": 0.015,
-    "transfer": 0.004,
-    "admit": 0.005,
-    "discharge": 0.006,
-    "followup_contact": 0.03,
+_HOURS_LATE, _WRONG_AT_FIRST, _WRONG_VISIT, _NEVER = "hours late", "wrong at first", "wrong visit", "never"
+
+
+def _slips(never: int, wrong_visit: int = 0) -> tuple[str, ...]:
+    """What may go wrong when a fact is charted, in so many of a thousand cases."""
+    slips = {_HOURS_LATE: 6, _WRONG_AT_FIRST: 15, _WRONG_VISIT: wrong_visit, _NEVER: never}
+    return tickets({**slips, "": 1000 - sum(slips.values())})
+
+
+_SLIPS: Final = {
+    "triage": _slips(10),
+    "handoff_signed": _slips(20),
+    "ambulance_handover": _slips(15),
+    "transfer": _slips(4),
+    "admit": _slips(5),
+    "discharge": _slips(6, wrong_visit=2),
+    "followup_contact": _slips(30),
+    "merge": ("",),
 }
-_HOURS_LATE: Final = 0.006
-_CORRECTED: Final = 0.015
+_USUAL_SLIPS: Final = _slips(0)
+"""What goes wrong, by type and for all others."""
 _NAMED: Final = 0.5
-"""Shares: of facts that nobody ever charts, that are charted hours later, that are charted wrong at first; of cancels
-that name what they cancel."""
+"""The share of cancels that name what they cancel."""
 
 _MISTAKES: Final = (
     *("transfer", "transfer", "transfer", "discharge", "register", "pending_transfer"),
@@ -76,17 +85,19 @@ class Chart:
     def tell(self, fact: Fact) -> None:
         """Chart what happened, some time after it; right, or wrong at first."""
         chance, type_ = self._chance, fact.type
-        if type_ in _FORGOTTEN and chance.happens(_FORGOTTEN[type_]):
+        slip = chance.one_of(_SLIPS.get(type_, _USUAL_SLIPS))
+        if slip == _NEVER:
             fact.id = self._hospital.new_message(fact.source)
             return
         delay = chance.about(_DELAY.get(type_, _USUAL_DELAY) * MINUTE, WIDE)
         if self._clock.is_night(fact.at):
             delay += delay // 2
-        merge = type_ == "merge"
-        if chance.happens(_HOURS_LATE) and not merge:
+        if slip == _HOURS_LATE:
             delay += chance.between(HOUR, 9 * HOUR)
+        if slip == _WRONG_VISIT:
+            fact.visit = self._hospital.new_visit()
         first = self._first(fact, self._minute(fact.at + 3 + delay))
-        if chance.happens(_CORRECTED) and not merge:
+        if slip == _WRONG_AT_FIRST:
             self._correct(fact, first)
 
     def withdraw(self, order: Fact, at: Seconds) -> None:

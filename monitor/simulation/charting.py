@@ -34,7 +34,7 @@ class Charting:
         """The course of one person as it is told, as far as it happened before the end of the log."""
         chance, hospital, facts = self.chance, self.hospital, course.facts
         options = hospital.options
-        journey = Journey(hospital.new_patient(), facts, test=chance.happens(_TEST))
+        journey = Journey(course.patient, facts, test=chance.happens(_TEST))
         facts.sort(key=when)
         in_time(facts, self.end)
         self._identify(journey)
@@ -43,9 +43,8 @@ class Charting:
             chart.tell(fact)
         for order, at in course.withdrawn:
             chart.withdraw(order, at)
-        for fact in facts[:]:
-            if chance.happens(options.cancels):
-                chart.mistake(fact)
+        for _ in range(chance.rounded(options.cancels * len(facts))):
+            chart.mistake(chance.one_of(facts))
         if options.updates:
             self._update(journey)
         if journey.test:
@@ -55,13 +54,9 @@ class Charting:
 
     def _identify(self, journey: Journey) -> None:
         """Under which keys the facts are sent. A temporary key is merged into the right one, a visit gets another number."""
-        chance, facts = self.chance, journey.facts
-        patient = journey.patient
-        for fact in facts:
-            fact.patient = patient
-        if chance.happens(_TEMPORARY):
+        if self.chance.happens(_TEMPORARY):
             self._merge(journey)
-        elif chance.happens(_RENAMED):
+        elif self.chance.happens(_RENAMED):
             self._rename(journey)
 
     def _merge(self, journey: Journey) -> None:

@@ -14,34 +14,13 @@ HOUR: Final = 3600
 DAY: Final = 86_400
 
 ZONE: Final = "Europe/London"
-HOLIDAYS: Final = frozenset(
-    date.fromisoformat(text)
-    for text in [
-        "2025-04-18",
-        "2025-04-21",
-        "2025-05-05",
-        "2025-05-26",
-        "2025-08-25",
-        "2025-12-25",
-        "2025-12-26",
-        "2026-01-01",
-        "2026-04-03",
-        "2026-04-06",
-        "2026-05-04",
-        "2026-05-25",
-        "2026-08-31",
-        "2026-12-25",
-        "2026-12-28",
-        "2027-01-01",
-        "2027-03-26",
-        "2027-03-29",
-        "2027-05-03",
-        "2027-05-31",
-        "2027-08-30",
-        "2027-12-27",
-        "2027-12-28",
-    ]
-)
+_ZONE: Final = ZoneInfo(ZONE)
+_HOLIDAYS: Final = """
+    2025-04-18 2025-04-21 2025-05-05 2025-05-26 2025-08-25 2025-12-25 2025-12-26
+    2026-01-01 2026-04-03 2026-04-06 2026-05-04 2026-05-25 2026-08-31 2026-12-25 2026-12-28
+    2027-01-01 2027-03-26 2027-03-29 2027-05-03 2027-05-31 2027-08-30 2027-12-27 2027-12-28
+"""
+HOLIDAYS: Final = frozenset(map(date.fromisoformat, _HOLIDAYS.split()))
 """Bank holidays of England, 2025 to 2027 (gov.uk)."""
 
 _SATURDAY: Final = 5
@@ -51,19 +30,22 @@ _BEYOND: Final = 300
 """Days after the last one that can still be asked for: follow-up is planned that far ahead."""
 
 
+def midnight(day: date) -> Seconds:
+    """The instant at which a local day begins."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=_ZONE).timestamp())
+
+
 class Clock:
     """Days are numbered from the first one. On the two days a year that change the clock, hours after that are one off."""
 
     def __init__(self, first: date, days: int) -> None:
-        zone = ZoneInfo(ZONE)
         dates = [first + timedelta(days=number) for number in range(days + _BEYOND)]
-        self.midnights: list[Seconds] = [
-            int(datetime(each.year, each.month, each.day, tzinfo=zone).timestamp()) for each in dates
-        ]
+        self.midnights = list(map(midnight, dates))
         self._weekdays = [each.weekday() for each in dates]
         self._days_off = [each.weekday() >= _SATURDAY or each in HOLIDAYS for each in dates]
         self.start = self.midnights[0]
         self.end = self.midnights[days]
+        self._nights = [hour < 7 or hour >= 22 for hour in range(24)] * len(dates)
 
     def day(self, at: Seconds) -> int:
         """The number of the local day."""
@@ -78,8 +60,8 @@ class Clock:
         return at - self.midnights[self.day(at)]
 
     def is_night(self, at: Seconds) -> bool:
-        """Whether it is between 22:00 and 07:00."""
-        return not 7 * HOUR <= self.time_of_day(at) < 22 * HOUR
+        """Whether it is between 22:00 and 07:00, in the time of the first day."""
+        return self._nights[(at - self.start) // HOUR]
 
     def is_day_off(self, day: int) -> bool:
         """Whether it is a Saturday, a Sunday or a bank holiday."""

@@ -7,7 +7,7 @@ from typing import Final
 from monitor.simulation.after import after_attendance
 from monitor.simulation.chance import NARROW, tickets
 from monitor.simulation.clock import HOUR, MINUTE
-from monitor.simulation.course import Fact, Seconds
+from monitor.simulation.course import Attribute, Fact, Seconds
 from monitor.simulation.hospital import (
     AMU,
     ED,
@@ -27,10 +27,10 @@ from monitor.simulation.visit import Course
 _ACUITY: Final = tickets({1: 1, 2: 14, 3: 40, 4: 38, 5: 7})
 _BY_AMBULANCE: Final = (0.95, 0.70, 0.40, 0.12, 0.05)
 _ADMITTED: Final = (0.90, 0.55, 0.26, 0.08, 0.02)
-_WORK_UP: Final = (60, 85, 85, 62, 35)
+_WORK_UP: Final = (65, 100, 100, 78, 45)
 """By acuity, 1 first: the share that comes by ambulance, and is admitted; minutes from the cubicle to the decision."""
 _PROBLEM: Final = tickets(
-    {"medical": 50, "injury": 27, "surgical": 14, "sepsis": 4, "stroke": 2, "mental": 3}
+    {"medical": 48, "injury": 27, "surgical": 14, "sepsis": 4, "stroke": 2, "mental": 5}
 )
 _FIRST_WARD: Final = {
     "medical": AMU,
@@ -41,7 +41,7 @@ _FIRST_WARD: Final = {
     "mental": MENTAL_HEALTH,
 }
 _OUTLIERS: Final = (AMU, WARD_4W, WARD_6E, WARD_5S)
-_PATIENCE: Final = 11 * HOUR
+_PATIENCE: Final = 9 * HOUR
 """How long a bed on the right ward is waited for, before one on another is looked for."""
 
 
@@ -74,7 +74,9 @@ def emergency(course: Course, arrived_at: Seconds) -> Seconds | None:
         problem, decided_at = _stroke(course, registered_at, cubicle.at)
     if chance.happens(0.02):
         _to_annex(course, cubicle)
-    if problem in {"sepsis", "stroke"} or chance.happens(_ADMITTED[acuity - 1]):
+    if problem in {"sepsis", "stroke"} or chance.happens(
+        0.35 if problem == "mental" else _ADMITTED[acuity - 1]
+    ):
         return _admitted(course, cubicle, decided_at, problem, critical=critical)
     return _sent_home(course, cubicle, decided_at, registered_at)
 
@@ -135,7 +137,8 @@ def _admitted(
     """A bed is ordered and waited for; the patient leaves for it, and goes on from there."""
     chance, hospital = course.chance, course.hospital
     course.note("decision_to_admit", decided_at)
-    place = ICU if critical or chance.happens(0.02) else hospital.ward(_FIRST_WARD[problem])
+    critical = critical or chance.happens(0.08 if problem == "stroke" else 0.015)
+    place = ICU if critical else hospital.ward(_FIRST_WARD[problem])
     ordered_at = decided_at + chance.about(12 * MINUTE)
     ready_at = ordered_at + chance.about(45 * MINUTE)
     if hospital.beds[place.id].wait(ready_at) > _PATIENCE and place is not ICU:
@@ -144,9 +147,22 @@ def _admitted(
     _order(course, place, ordered_at)
     bed = course.bed(place, ready_at, 2 * _PATIENCE)
     moved_at = bed.at + chance.about(20 * MINUTE)
-    course.move("admit", moved_at, bed.location, **{"class": "inpatient"})
+    _admit(course, decided_at, moved_at, bed)
     course.leave_bed(ED, cubicle, moved_at)
     return inpatient(course, Stay(place, bed, moved_at, problem))
+
+
+def _admit(course: Course, decided_at: Seconds, moved_at: Seconds, bed: Bed) -> None:
+    """Mostly on leaving for the ward; some are admitted at the decision and moved later, some under another number."""
+    chance = course.chance
+    inpatient_class: dict[str, Attribute] = {"class": "inpatient"}
+    if chance.happens(0.02):
+        course.new_number(moved_at + chance.about(4 * HOUR))
+    elif chance.happens(0.2) and moved_at > decided_at + HOUR:
+        course.move("admit", decided_at + 15 * MINUTE, course.location, **inpatient_class)
+        course.move("transfer", moved_at, bed.location)
+        return
+    course.move("admit", moved_at, bed.location, **inpatient_class)
 
 
 def _outlier(course: Course, wanted: Place, ordered_at: Seconds) -> tuple[Place, Seconds]:

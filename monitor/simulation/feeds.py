@@ -31,10 +31,9 @@ class Feeds:
 
     def deliver(self, source: str, recorded_at: Seconds) -> Seconds:
         """When a message that was recorded at an instant reaches the monitor."""
-        chance = self._chance
-        sent_at = recorded_at + chance.between(1, 15)
-        if chance.happens(self._disorder):
-            sent_at += chance.about(12 * MINUTE, WIDE)
+        sent_at = recorded_at + self._chance.between(1, 15)
+        if self._chance.happens(self._disorder):
+            sent_at += self._chance.about(12 * MINUTE, WIDE)
         silent = self._silent.get(source)
         if silent is not None and silent[0] <= sent_at < silent[1]:
             sent_at = silent[1] + (sent_at - silent[0]) // _QUEUE

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from datetime import date
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from monitor.simulation.chance import Chance
-from monitor.simulation.clock import DAY, HOUR, Clock
+from monitor.simulation.clock import DAY, HOUR, Clock, midnight
 from monitor.simulation.course import Seconds
 
 
@@ -30,7 +30,7 @@ class Options(NamedTuple):
     @property
     def end(self) -> Seconds:
         """The end of the log, and where the clock stands for the truth: the midnight that ends the last day."""
-        return Clock(self.start, self.days).end
+        return midnight(self.start + timedelta(days=self.days))
 
 
 class Place(NamedTuple):
@@ -49,16 +49,16 @@ class Place(NamedTuple):
 
 
 AMU: Final = Place(
-    "amu", "Acute medical unit", "ward", "assessment", "medicine", None, ("AMU",), 34, 24 * HOUR
+    "amu", "Acute medical unit", "ward", "assessment", "medicine", None, ("AMU",), 48, 24 * HOUR
 )
 WARD_4W: Final = Place(
-    "ward-4w", "Ward 4 West, acute medicine", "ward", "base-ward", "medicine", None, ("4W",), 36, 5 * DAY
+    "ward-4w", "Ward 4 West, acute medicine", "ward", "base-ward", "medicine", None, ("4W",), 44, 5 * DAY
 )
 WARD_6E: Final = Place(
-    "ward-6e", "Ward 6 East, general medicine", "ward", "base-ward", "medicine", None, ("6E",), 36, 5 * DAY
+    "ward-6e", "Ward 6 East, general medicine", "ward", "base-ward", "medicine", None, ("6E",), 42, 5 * DAY
 )
 WARD_5S: Final = Place(
-    "ward-5s", "Ward 5 South, surgery", "ward", "base-ward", "surgery", None, ("5S",), 48, 3 * DAY
+    "ward-5s", "Ward 5 South, surgery", "ward", "base-ward", "surgery", None, ("5S",), 60, 3 * DAY
 )
 STROKE_UNIT: Final = Place(
     "stroke-unit", "Stroke unit", "stroke", "", "medicine", None, ("ASU",), 20, 7 * DAY
@@ -67,15 +67,15 @@ MENTAL_HEALTH: Final = Place(
     "mental-health", "Mental-health ward", "mental-health", "", "psychiatry", None, ("MHU",), 22, 12 * DAY
 )
 ED: Final = Place(
-    "ed", "Emergency department", "ed", "front-door", "riverside", "always", ("ED", "RESUS"), 34, 3 * HOUR
+    "ed", "Emergency department", "ed", "front-door", "riverside", "always", ("ED", "RESUS"), 42, 3 * HOUR
 )
 ICU: Final = Place(
-    "icu", "Intensive care unit", "icu", "critical-care", "surgery", None, ("ICU",), 12, 2 * DAY
+    "icu", "Intensive care unit", "icu", "critical-care", "surgery", None, ("ICU",), 18, 2 * DAY
 )
 THEATRE: Final = Place(
     "theatre", "Operating theatres", "theatre", "", "surgery", None, ("TH1", "TH2", "TH3", "TH4"), 4, 2 * HOUR
 )
-PACU: Final = Place("pacu", "Recovery", "pacu", "critical-care", "surgery", None, ("PACU",), 8, HOUR)
+PACU: Final = Place("pacu", "Recovery", "pacu", "critical-care", "surgery", None, ("PACU",), 14, HOUR)
 LOUNGE: Final = Place(
     "discharge-lounge",
     "Discharge lounge",

@@ -32,7 +32,7 @@ _LENGTH: Final = {
     WARD_6E.id: 4 * DAY,
     WARD_5S.id: 50 * HOUR,
     STROKE_UNIT.id: 6 * DAY,
-    MENTAL_HEALTH.id: 9 * DAY,
+    MENTAL_HEALTH.id: 8 * DAY,
     ICU.id: 44 * HOUR,
 }
 """How long one stays, about."""
@@ -68,7 +68,7 @@ def _on_ward(course: Course, stay: Stay) -> Stay | Seconds | None:
     chance = course.chance
     place, since = stay.place, stay.since
     ready_at = since + max(3 * HOUR, chance.about(_LENGTH[place.id]))
-    if chance.happens(0.12 if stay.fragile else 0.03):
+    if chance.happens(0.2 if stay.fragile else 0.045):
         worse_at = since + chance.between(3 * HOUR, 75 * HOUR if stay.fragile else 50 * HOUR)
         worse = _deteriorated(course, stay, worse_at) if worse_at < ready_at else None
         if worse is not None:
@@ -79,7 +79,7 @@ def _on_ward(course: Course, stay: Stay) -> Stay | Seconds | None:
         if stay.place is ICU:
             return stay
         ready_at = max(ready_at, stay.since + 12 * HOUR)
-    if place is MENTAL_HEALTH and chance.happens(0.3) and ready_at > since + 3 * DAY:
+    if ready_at > since + 3 * DAY and chance.happens(0.6 if place is MENTAL_HEALTH else 0.015):
         absconded_at = _leave(course, stay, _morning(course, since + DAY) + chance.between(0, 5 * HOUR))
         if absconded_at is not None:
             return _gone(course, stay, absconded_at, "self")
@@ -167,7 +167,7 @@ def _intensive(course: Course, stay: Stay) -> Stay | Seconds | None:
     ready_at = stay.since + max(5 * HOUR, chance.about(_LENGTH[ICU.id]))
     if chance.happens(0.12):
         return _gone(course, stay, ready_at, "died" if chance.happens(0.75) else "transferred")
-    if chance.happens(0.75):
+    if chance.happens(0.62):
         ready_at = _morning(course, ready_at) + chance.between(30 * MINUTE, 3 * HOUR)
     course.note("fit_for_discharge", ready_at)
     surgical = stay.problem in {"surgical", "injury"}
@@ -176,7 +176,7 @@ def _intensive(course: Course, stay: Stay) -> Stay | Seconds | None:
     course.order("pending_transfer", order_at, hospital.at(place), order=hospital.new_order())
     bed = course.bed(place, order_at + 45 * MINUTE, DAY)
     moved_at = bed.at + chance.about(75 * MINUTE)
-    if course.clock.is_night(moved_at) and chance.happens(0.5):
+    if course.clock.is_night(moved_at) and chance.happens(0.25):
         moved_at = _morning(course, moved_at) + chance.between(0, 2 * HOUR)
     if not chance.happens(0.07):
         course.note("handoff_signed", moved_at - min(chance.about(50 * MINUTE), moved_at - ready_at - MINUTE))
@@ -186,7 +186,7 @@ def _intensive(course: Course, stay: Stay) -> Stay | Seconds | None:
 def _leave(course: Course, stay: Stay, at: Seconds) -> Seconds | None:
     """On leave and back, mostly as agreed; returns when one who does not come back is given up."""
     chance = course.chance
-    expected_at = at + chance.between(4, 30) * HOUR
+    expected_at = at + chance.between(4, 60 if chance.happens(0.2) else 30) * HOUR
     course.order("leave", at, expected_return=moment(expected_at))
     if chance.happens(0.08):
         return expected_at + chance.between(12, 30) * HOUR

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
 
-from monitor.simulation.clock import DAY
+from monitor.simulation.clock import MINUTE
 from monitor.simulation.course import Seconds
+
+
+class _Minutes(dict[int, str]):
+    """The text of each minute since 1970, up to its seconds; made once."""
+
+    def __missing__(self, minute: int) -> str:
+        text = self[minute] = datetime.fromtimestamp(minute * MINUTE, UTC).strftime("%Y-%m-%dT%H:%M:")
+        return text
+
+
+_minutes = _Minutes()
+_seconds = [f"{second:02}Z" for second in range(60)]
 
 
 def moment(at: Seconds) -> str:
     """RFC 3339, in UTC, to the second."""
-    return _date(at // DAY) + _times()[at % DAY]
-
-
-@cache
-def _date(day: int) -> str:
-    return datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m-%d")
-
-
-@cache
-def _times() -> list[str]:
-    hours, sixty = range(24), range(60)
-    return [f"T{hour:02}:{minute:02}:{second:02}Z" for hour in hours for minute in sixty for second in sixty]
+    return _minutes[at // MINUTE] + _seconds[at % MINUTE]

@@ -10,14 +10,14 @@ from monitor.simulation.hospital import Bed, Hospital, Place
 class Course:
     """The facts of one person so far, in the order in which they were noted.
 
-    Sources, visit and the place left are filled in here; who the patient is, and how the facts are told, when all is
-    over.
+    Source, visit and the place left are filled in here; how the facts are told, when all is over.
     """
 
     def __init__(self, hospital: Hospital) -> None:
         self.hospital = hospital
         self.chance = hospital.chance
         self.clock = hospital.clock
+        self.patient = hospital.new_patient()
         self.facts: list[Fact] = []
         self.withdrawn: list[tuple[Fact, Seconds]] = []
         """Orders that were taken back, and when."""
@@ -29,6 +29,12 @@ class Course:
         """A new visit begins; the patient is nowhere yet."""
         self.visit = self.hospital.new_visit()
         self.location = None
+
+    def new_number(self, closed_at: Seconds) -> None:
+        """The visit goes on under a new number; the old one is closed when somebody sees that it is open, if ever."""
+        if not self.chance.happens(0.25):
+            self.order("discharge", closed_at, disposition="transferred")
+        self.visit = self.hospital.new_visit()
 
     def note(self, type_: str, at: Seconds, **attributes: Attribute) -> Fact:
         """A milestone of the visit, in the electronic record."""
@@ -77,6 +83,6 @@ class Course:
         to: str | None,
         attributes: dict[str, Attribute],
     ) -> Fact:
-        fact = Fact("", source, type_, at, "", visit, from_, to, attributes, [])
+        fact = Fact("", source, type_, at, self.patient, visit, from_, to, attributes, [])
         self.facts.append(fact)
         return fact
