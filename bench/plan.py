@@ -14,7 +14,7 @@ DISORDER = ((0.0, 0.0), (0.01, 0.0), (0.1, 0.0), (0.0, 0.01), (0.0, 0.1), (0.1, 
 RULES = (1, 10, 100, 1_000)
 PLACES = (1, 10, 100, 1_000)
 OPEN = (1_000, 10_000, 100_000, 1_000_000)
-PEERS = {"script": 1, "duckdb": 1, "polars": 1, "bytewax": 5, "behave_rv": 10}
+PEERS = {"script": 1, "duckdb": 1, "polars": 1, "bytewax": 5, "behave_rv": 10, "flink": 5}
 """Modules of `bench.peers`, each with the part of the log that it is given: one in so many events."""
 GROUPS = ("decode", "replay", "rules", "journeys", "disorder", "jobs", "peers")
 
@@ -63,7 +63,8 @@ def plan(folder: Path, events: int, rounds: int, groups: set[str]) -> Plan:
             log = "log" if part == 1 else f"peers {part}"
             logs[log] = log_of(events // part)
             ours = str(folder / f"{log} verdicts")
-            take(f"peer {peer}", "compare", "with_ours", few, log=log, peer=peer, ours=ours)
+            times = 1 if peer == "flink" else few
+            take(f"peer {peer}", "compare", "with_ours", times, log=log, peer=peer, ours=ours)
             take(f"beside {peer}", "compare", "ours_beside", few, log=log, peer=peer)
     if "rules" in groups:
         for number in RULES:
