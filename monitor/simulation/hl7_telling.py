@@ -62,7 +62,7 @@ def as_told(journey: Journey, dialect: Dialect) -> Journey:
     if not dialect.numbers_movements:
         told = [each for fact in told for each in _without_correction(fact, dialect)]
     if not dialect.tells_event_time:
-        told = list(_as_recorded(told, others, visits, dialect))
+        told = list(_as_recorded(told, visits, dialect))
     if dialect.renumbers:
         told = list(_renumbered(told, visits))
     told = [each for fact in told for each in _with_ids(fact, dialect)]
@@ -214,15 +214,12 @@ def _update(fact: Fact, correction: Telling) -> Fact:
 # -- times, where only the recording has one ------------------------------------------------------------------
 
 
-def _as_recorded(
-    facts: Sequence[Fact], others: Sequence[Fact], visits: Mapping[str, str], dialect: Dialect
-) -> Iterator[Fact]:
+def _as_recorded(facts: Sequence[Fact], visits: Mapping[str, str], dialect: Dialect) -> Iterator[Fact]:
     """The facts at the times at which they were recorded, which is all that the feed says of most of them.
 
     Whoever has no way to enter the time of a move enters it before the next one: recordings are in the order of
-    what they record. `others` keep their minutes for themselves.
+    what they record.
     """
-    taken = {telling.at - telling.at % _MINUTE for fact in others for telling in fact.told}
     dated: list[Fact] = []
     latest: Seconds | None = None
     for fact in sorted(facts, key=_first_at, reverse=True):
@@ -233,9 +230,7 @@ def _as_recorded(
         at = first.at if is_timed else first.recorded_at
         if latest is not None:
             at = min(at, latest - _APART)
-        while at in taken or _readable(at, dialect) != at:
-            at -= _MINUTE
-        latest = at
+        latest = at = _readable(at, dialect)
         recorded_at = max(at, first.recorded_at) if is_timed else at
         told = [replace(first, at=at, recorded_at=recorded_at), *fact.told[1:]]
         dated.append(replace(fact, told=told))
