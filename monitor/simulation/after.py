@@ -51,8 +51,11 @@ def after_stay(course: Course, left_at: Seconds, *, psychiatric: bool) -> Second
         course.note_outside(practice, "discharge_information_received", told_at)
     if chance.happens(0.4):
         _transitional_care(course, left_at)
-    elif psychiatric and not chance.happens(0.15):
-        _visit(course, left_at + chance.about(4 * DAY))
+    elif psychiatric and not chance.happens(0.12):
+        _visit(
+            course,
+            left_at + (chance.about(4 * DAY) if chance.happens(0.92) else chance.between(30, 37) * DAY),
+        )
     if not chance.happens(0.25):
         reconciled_at = clock.at_office_hours(
             left_at + chance.about(4 * DAY, WIDE), chance.between(0, 8 * HOUR)
@@ -61,8 +64,8 @@ def after_stay(course: Course, left_at: Seconds, *, psychiatric: bool) -> Second
     if not chance.happens(0.2):
         engaged_at = clock.at_office_hours(left_at + chance.about(5 * DAY, WIDE), chance.between(0, 8 * HOUR))
         course.note_outside(practice, "patient_engaged", engaged_at)
-    if chance.happens(0.11):
-        return left_at + 6 * HOUR + chance.about(7 * DAY, WIDE)
+    if chance.happens(0.25 if psychiatric else 0.11):
+        return left_at + 6 * HOUR + chance.about((3 if psychiatric else 7) * DAY, WIDE)
     return None
 
 

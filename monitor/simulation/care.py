@@ -92,6 +92,15 @@ def _comes(course: Course, at: Seconds) -> Seconds | None:
         if chance.happens(0.7):
             course.withdrawn.append((order, at + chance.about(HOUR, NARROW)))
         return None
+    if chance.happens(0.05):  # no bed today: on another day, with a new order or without one
+        if chance.happens(0.5):
+            course.order(
+                "pending_admit",
+                at + chance.between(2, 9) * HOUR,
+                hospital.at(place),
+                order=hospital.new_order(),
+            )
+        at += chance.between(23, 28) * HOUR
     bed = course.bed(place, at + 40 * MINUTE, 9 * HOUR)
     admitted_at = bed.at + chance.about(25 * MINUTE)
     course.move("admit", admitted_at, bed.location, planned=True, **{"class": "inpatient"})

@@ -51,7 +51,7 @@ _SLIPS: Final = {
     "ambulance_handover": _slips(15),
     "transfer": _slips(4),
     "admit": _slips(5),
-    "discharge": _slips(6, wrong_visit=2),
+    "discharge": _slips(6, wrong_visit=3),
     "followup_contact": _slips(30),
     "merge": ("",),
 }

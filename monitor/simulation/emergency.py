@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.simulation.after import after_attendance
-from monitor.simulation.chance import NARROW, tickets
+from monitor.simulation.after import after_attendance, died
+from monitor.simulation.chance import NARROW, WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
 from monitor.simulation.course import Attribute, Fact, Seconds
 from monitor.simulation.hospital import (
@@ -27,7 +27,7 @@ from monitor.simulation.visit import Course
 _ACUITY: Final = tickets({1: 1, 2: 14, 3: 40, 4: 38, 5: 7})
 _BY_AMBULANCE: Final = (0.95, 0.70, 0.40, 0.12, 0.05)
 _ADMITTED: Final = (0.90, 0.55, 0.26, 0.08, 0.02)
-_WORK_UP: Final = (65, 100, 100, 78, 45)
+_WORK_UP: Final = (75, 115, 115, 90, 52)
 """By acuity, 1 first: the share that comes by ambulance, and is admitted; minutes from the cubicle to the decision."""
 _PROBLEM: Final = tickets(
     {"medical": 48, "injury": 27, "surgical": 14, "sepsis": 4, "stroke": 2, "mental": 5}
@@ -53,14 +53,17 @@ def emergency(course: Course, arrived_at: Seconds) -> Seconds | None:
     problem = chance.one_of(_PROBLEM)
     if problem in {"stroke", "sepsis"}:
         acuity = min(acuity, 2)
+    if acuity == 1 and chance.happens(0.12):
+        _dies_at_once(course, arrived_at)
+        return None
     registered_at = _arrival(course, arrived_at, acuity)
+    if acuity >= 4 and chance.happens(0.012):
+        return _leaves(course, registered_at + chance.between(4 * MINUTE, 16 * MINUTE))
     slow = 1.25 if course.clock.is_night(arrived_at) else 1.0
     triaged_at = registered_at + chance.about((3 if acuity <= 2 else 7) * MINUTE * slow, NARROW) + 2 * MINUTE
     course.note("triage", triaged_at, acuity=acuity)
     if acuity >= 3 and chance.happens(0.03):
-        left_at = triaged_at + chance.between(40 * MINUTE, 4 * HOUR)
-        course.move("discharge", left_at, disposition="self")
-        return after_attendance(course, left_at)
+        return _leaves(course, triaged_at + chance.between(40 * MINUTE, 4 * HOUR))
     cubicle = course.bed(ED, triaged_at + chance.about((3 if acuity <= 2 else 10) * MINUTE), 3 * HOUR)
     course.note("roomed", cubicle.at)
     if acuity == 1 or (acuity == 2 and chance.happens(0.3)):
@@ -79,6 +82,22 @@ def emergency(course: Course, arrived_at: Seconds) -> Seconds | None:
     ):
         return _admitted(course, cubicle, decided_at, problem, critical=critical)
     return _sent_home(course, cubicle, decided_at, registered_at)
+
+
+def _dies_at_once(course: Course, at: Seconds) -> None:
+    """Brought in under resuscitation, which fails."""
+    hospital = course.hospital
+    course.note_outside(hospital.ambulance, "ambulance_arrived", at, hospital.at(ED, "AMB"))
+    course.move("register", at + 3 * MINUTE, hospital.at(ED, "1", "A", point=1))
+    died_at = at + course.chance.between(8 * MINUTE, 40 * MINUTE)
+    course.move("discharge", died_at, disposition="died")
+    died(course, died_at)
+
+
+def _leaves(course: Course, at: Seconds) -> Seconds | None:
+    """The patient leaves without being seen."""
+    course.move("discharge", at, disposition="self")
+    return after_attendance(course, at)
 
 
 def _arrival(course: Course, at: Seconds, acuity: int) -> Seconds:
@@ -140,6 +159,8 @@ def _admitted(
     critical = critical or chance.happens(0.08 if problem == "stroke" else 0.015)
     place = ICU if critical else hospital.ward(_FIRST_WARD[problem])
     ordered_at = decided_at + chance.about(12 * MINUTE)
+    if chance.happens(0.03):
+        return _not_admitted(course, cubicle, place, ordered_at)
     ready_at = ordered_at + chance.about(45 * MINUTE)
     if hospital.beds[place.id].wait(ready_at) > _PATIENCE and place is not ICU:
         place, ordered_at = _outlier(course, place, ordered_at)
@@ -152,12 +173,27 @@ def _admitted(
     return inpatient(course, Stay(place, bed, moved_at, problem))
 
 
+def _not_admitted(course: Course, cubicle: Bed, place: Place, ordered_at: Seconds) -> Seconds | None:
+    """Better, or dead, before there was a bed."""
+    chance = course.chance
+    _order(course, place, ordered_at)
+    left_at = ordered_at + chance.about(150 * MINUTE)
+    course.leave_bed(ED, cubicle, left_at)
+    course.undo_plans(left_at)
+    if chance.happens(0.15):
+        course.move("discharge", left_at, disposition="died")
+        died(course, left_at)
+        return None
+    course.move("discharge", left_at, disposition="home")
+    return after_attendance(course, left_at)
+
+
 def _admit(course: Course, decided_at: Seconds, moved_at: Seconds, bed: Bed) -> None:
     """Mostly on leaving for the ward; some are admitted at the decision and moved later, some under another number."""
     chance = course.chance
     inpatient_class: dict[str, Attribute] = {"class": "inpatient"}
     if chance.happens(0.02):
-        course.new_number(moved_at + chance.about(4 * HOUR))
+        course.new_number(moved_at + chance.about(70 * MINUTE, WIDE))
     elif chance.happens(0.2) and moved_at > decided_at + HOUR:
         course.move("admit", decided_at + 15 * MINUTE, course.location, **inpatient_class)
         course.move("transfer", moved_at, bed.location)
@@ -177,5 +213,5 @@ def _outlier(course: Course, wanted: Place, ordered_at: Seconds) -> tuple[Place,
 
 
 def _order(course: Course, place: Place, at: Seconds) -> Fact:
-    to = None if course.chance.happens(0.05) else course.hospital.at(place)
+    to = None if course.chance.happens(0.07) else course.hospital.at(place)
     return course.order("pending_transfer", at, to, order=course.hospital.new_order())

@@ -52,14 +52,12 @@ AMU: Final = Place(
     "amu", "Acute medical unit", "ward", "assessment", "medicine", None, ("AMU",), 48, 24 * HOUR
 )
 WARD_4W: Final = Place(
-    "ward-4w", "Ward 4 West, acute medicine", "ward", "base-ward", "medicine", None, ("4W",), 44, 5 * DAY
+    "ward-4w", "Ward 4 West, acute medicine", "ward", "base-ward", "medicine", None, ("4W",), 46, 5 * DAY
 )
 WARD_6E: Final = Place(
-    "ward-6e", "Ward 6 East, general medicine", "ward", "base-ward", "medicine", None, ("6E",), 42, 5 * DAY
+    "ward-6e", "Ward 6 East, general medicine", "ward", "base-ward", "medicine", None, ("6E",), 48, 5 * DAY
 )
-WARD_5S: Final = Place(
-    "ward-5s", "Ward 5 South, surgery", "ward", "base-ward", "surgery", None, ("5S",), 60, 3 * DAY
-)
+WARD_5S: Final = Place("ward-5s", "Ward 5 South, surgery", "ward", "", "surgery", None, ("5S",), 60, 3 * DAY)
 STROKE_UNIT: Final = Place(
     "stroke-unit", "Stroke unit", "stroke", "", "medicine", None, ("ASU",), 20, 7 * DAY
 )
@@ -67,7 +65,7 @@ MENTAL_HEALTH: Final = Place(
     "mental-health", "Mental-health ward", "mental-health", "", "psychiatry", None, ("MHU",), 22, 12 * DAY
 )
 ED: Final = Place(
-    "ed", "Emergency department", "ed", "front-door", "riverside", "always", ("ED", "RESUS"), 42, 3 * HOUR
+    "ed", "Emergency department", "ed", "front-door", "riverside", "always", ("ED", "RESUS"), 46, 3 * HOUR
 )
 ICU: Final = Place(
     "icu", "Intensive care unit", "icu", "critical-care", "surgery", None, ("ICU",), 18, 2 * DAY

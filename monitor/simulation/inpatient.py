@@ -67,7 +67,8 @@ def inpatient(course: Course, stay: Stay) -> Seconds | None:
 def _on_ward(course: Course, stay: Stay) -> Stay | Seconds | None:
     chance = course.chance
     place, since = stay.place, stay.since
-    ready_at = since + max(3 * HOUR, chance.about(_LENGTH[place.id]))
+    pressed = course.hospital.beds[place.id].wait(since) > 3 * HOUR  # others wait for a bed here
+    ready_at = since + max(3 * HOUR, chance.about(_LENGTH[place.id] * (0.7 if pressed else 1)))
     if chance.happens(0.2 if stay.fragile else 0.045):
         worse_at = since + chance.between(3 * HOUR, 75 * HOUR if stay.fragile else 50 * HOUR)
         worse = _deteriorated(course, stay, worse_at) if worse_at < ready_at else None
@@ -105,7 +106,7 @@ def _deteriorated(course: Course, stay: Stay, at: Seconds) -> Stay | None:
     return _transferred(course, stay, ICU, bed, bed.at + chance.about(25 * MINUTE))
 
 
-def _moved_on(course: Course, stay: Stay, ready_at: Seconds) -> Stay:
+def _moved_on(course: Course, stay: Stay, ready_at: Seconds) -> Stay | Seconds | None:
     """From assessment to a ward, at daytime if it can be."""
     chance, hospital = course.chance, course.hospital
     wards = [ward for ward in (WARD_4W, WARD_6E) if ward in hospital.wards] or [hospital.wards[0]]
@@ -114,8 +115,9 @@ def _moved_on(course: Course, stay: Stay, ready_at: Seconds) -> Stay:
         ready_at = _morning(course, ready_at) + chance.between(0, 3 * HOUR)
     bed = course.bed(place, ready_at + HOUR, DAY)
     order = course.order("pending_transfer", ready_at, hospital.at(place), order=hospital.new_order())
-    if chance.happens(0.03):
-        course.withdrawn.append((order, ready_at + chance.about(40 * MINUTE, NARROW)))
+    if chance.happens(0.06):
+        if chance.happens(0.6):
+            course.withdrawn.append((order, ready_at + chance.about(40 * MINUTE, NARROW)))
         course.order(
             "pending_transfer", ready_at + 100 * MINUTE, hospital.at(place), order=hospital.new_order()
         )
@@ -126,6 +128,8 @@ def _moved_on(course: Course, stay: Stay, ready_at: Seconds) -> Stay:
     course.leave_bed(stay.place, stay.bed, moved_at)
     if chance.happens(0.015):
         return Stay(place, bed, moved_at + HOUR, stay.problem)  # nobody booked the patient in
+    if chance.happens(0.03):  # to another hospital instead
+        return _gone(course, stay._replace(place=place, bed=bed), moved_at + 15 * MINUTE, "transferred")
     arrived_at = moved_at + chance.about(18 * MINUTE)
     course.move("arrive", arrived_at, bed.location)
     return Stay(place, bed, arrived_at, stay.problem)
@@ -170,6 +174,8 @@ def _intensive(course: Course, stay: Stay) -> Stay | Seconds | None:
     if chance.happens(0.62):
         ready_at = _morning(course, ready_at) + chance.between(30 * MINUTE, 3 * HOUR)
     course.note("fit_for_discharge", ready_at)
+    if chance.happens(0.05):
+        return _gone(course, stay, ready_at + chance.between(HOUR, 8 * HOUR), "died")
     surgical = stay.problem in {"surgical", "injury"}
     place = hospital.ward(WARD_5S if surgical else chance.one_of((WARD_4W, WARD_6E)))
     order_at = ready_at + chance.about(20 * MINUTE)
@@ -188,7 +194,7 @@ def _leave(course: Course, stay: Stay, at: Seconds) -> Seconds | None:
     chance = course.chance
     expected_at = at + chance.between(4, 60 if chance.happens(0.2) else 30) * HOUR
     course.order("leave", at, expected_return=moment(expected_at))
-    if chance.happens(0.08):
+    if chance.happens(0.12):
         return expected_at + chance.between(12, 30) * HOUR
     course.order("return", expected_at + chance.between(-90 * MINUTE, 80 * MINUTE), stay.bed.location)
     return None
@@ -226,10 +232,14 @@ def _announce(course: Course, stay: Stay, left_at: Seconds) -> None:
     chance = course.chance
     if chance.happens(0.1):
         return
-    day_before = chance.happens(0.55)
-    planned_at = left_at - (chance.between(18, 25) * HOUR if day_before else chance.about(4 * HOUR, NARROW))
-    if planned_at > stay.since + HOUR:
-        course.order("pending_discharge", planned_at)
+    planned = [left_at - chance.about(4 * HOUR, NARROW)]
+    if chance.happens(0.55):
+        planned = [left_at - chance.between(18, 25) * HOUR, *(planned if chance.happens(0.15) else ())]
+    if chance.happens(0.04):
+        planned = [left_at - chance.between(38, 50) * HOUR]  # it took a day longer
+    for planned_at in planned:
+        if planned_at > stay.since + HOUR:
+            course.order("pending_discharge", planned_at)
 
 
 def _gone(course: Course, stay: Stay, at: Seconds, disposition: str) -> Seconds | None:
