@@ -127,9 +127,9 @@ def worst_cases(
         rule = by_id[case.rule]
         return rule.mode != "live", _GRAVITY[rule.severity]
 
-    def simple_and_long(case: CaseVerdict) -> tuple[bool, timedelta]:
+    def simple_and_long(case: CaseVerdict) -> tuple[int, timedelta]:
         alert = alerts[case.case]
-        return alert.was_resolved_before, -(alert.lasted or timedelta(0))
+        return alert.times_resolved, -alert.lasted(until)
 
     bad = [case for case in known if case.overdue or case.verdict in ("late", "missed", "violated")]
     bad.sort(key=lambda case: (*gravity(case), not _came(case), -_excess(case, until), case.case))

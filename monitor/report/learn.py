@@ -120,6 +120,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
                 handoffs=handoffs,
                 seen=seen,
                 unmapped=unmapped(history.events, registry),
+                until=history.until,
                 invocation=history.invocation,
             )
         ),

@@ -29,7 +29,7 @@ class Shift(NamedTuple):
     part: Literal["day", "night"]
 
 
-class Fired(NamedTuple):
+class Fired(msgspec.Struct, gc=False):
     """An alert that fired at a deadline or violation, and how it ended."""
 
     rule: str
@@ -38,16 +38,17 @@ class Fired(NamedTuple):
     """When it first fired."""
     due_at: datetime | None
     """The deadline of its case."""
-    ended_at: datetime | None
-    """When it was resolved for the last time; None while it fires."""
-    reason: str | None
-    """Why it was."""
-    was_resolved_before: bool
-    """Whether it had been resolved for another reason first."""
+    since: datetime | None
+    """Since when it fires without a break; None when it does not."""
+    reason: str | None = None
+    """Why it was last resolved."""
+    times_resolved: int = 0
+    longest: timedelta = timedelta(0)
+    """The longest time for which it fired without a break."""
 
-    @property
-    def lasted(self) -> timedelta | None:
-        return None if self.ended_at is None else self.ended_at - self.at
+    def lasted(self, until: datetime) -> timedelta:
+        """The longest time for which it fired, up to the end of the history."""
+        return self.longest if self.since is None else max(self.longest, until - self.since)
 
 
 class ShiftLoad(msgspec.Struct, gc=False):
@@ -132,20 +133,22 @@ def fired_alerts(alerts: Iterable[AlertChange]) -> list[Fired]:
     """The alerts that fired, in order of doing so; warnings that came to nothing are none."""
     found: dict[str, Fired] = {}
     for change in alerts:
-        before = found.get(change.alert)
+        known = found.get(change.alert)
         if change.state == "resolved":
-            if before is not None:
-                again = before.was_resolved_before or before.reason is not None
-                found[change.alert] = before._replace(
-                    ended_at=change.at, reason=change.reason, was_resolved_before=again
-                )
-        elif before is not None:
-            found[change.alert] = before._replace(ended_at=None)
+            if known is not None:
+                _resolve(known, change)
         elif change.level >= 0:
-            found[change.alert] = Fired(
-                change.rule, change.alert, change.at, change.due_at, None, None, was_resolved_before=False
-            )
+            if known is None:
+                known = found[change.alert] = Fired(change.rule, change.alert, change.at, change.due_at, None)
+            known.since = known.since or change.at
     return list(found.values())
+
+
+def _resolve(alert: Fired, change: AlertChange) -> None:
+    if alert.since is not None:
+        alert.longest = max(alert.longest, change.at - alert.since)
+    alert.since, alert.reason = None, change.reason
+    alert.times_resolved += 1
 
 
 def alarm_load(
@@ -171,7 +174,7 @@ def alarm_load(
             of_role.append((shift_of(change.at, zone), change.level))
     fired = [each for each in fired_alerts(of_rules) if by_id[each.rule].mode == "live"]
     shadow_fired = len({change.alert for change in of_rules if change.level >= 0}) - len(fired)
-    reasons = Counter(each.reason for each in fired if each.ended_at is not None)
+    reasons = Counter(each.reason for each in fired if each.since is None)
     everything = [entry for entries in told.values() for entry in entries]
     roles = [_role_load(role, entries, shifts) for role, entries in told.items()]
     alarms = Counter(shift for shift, level in everything if level >= 0)

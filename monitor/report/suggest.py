@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
@@ -69,6 +69,7 @@ class Findings(NamedTuple):
     """The types of event that were seen."""
     unmapped: Mapping[str, int]
     """Locations that no microsystem owns, with the number of events that name each."""
+    until: datetime
     invocation: Invocation
 
 
@@ -133,15 +134,15 @@ def _charting_delay(found: Findings) -> Iterator[Suggestion]:
         return
     rule, number = min(false.items(), key=lambda each: (-each[1], each[0]))
     alerts = [each for each in found.fired if each.rule == rule]
-    lasted = [each.lasted for each in alerts if each.reason == "charted_late"]
+    lasted = [each.lasted(found.until) for each in alerts if each.reason == "charted_late"]
     for grace in _GRACES:
-        spared = sum(each is not None and each <= grace for each in lasted)
+        spared = sum(each <= grace for each in lasted)
         if 2 * spared >= number:
             break
     if number < _FEW or not spared:
         return
     others = [each for each in alerts if each.reason != "charted_late"]
-    later = sum(each.lasted is None or each.lasted > grace for each in others)
+    later = sum(each.lasted(found.until) > grace for each in others)
     text, wait = duration_text(_grace_now(alerts) + grace), spoken(grace.total_seconds())
     yield Suggestion(
         rule,
@@ -175,7 +176,7 @@ def _loudest(found: Findings) -> Iterator[Suggestion]:
         f"`{rule_id}` is the loudest: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and it "
         f"fires in {_share(share)} of its cases. "
     )
-    longer = _longer(rule, cases)
+    longer = _longer(rule, cases, found.until)
     if share > _STATE_OF_AFFAIRS:
         text += (
             "That is how things are, and no alarm changes it: watch its percentage, and let it alert no one"
@@ -204,7 +205,7 @@ class _Longer(NamedTuple):
     """Cases that would still not be met."""
 
 
-def _longer(rule: CaseRule, cases: Sequence[CaseVerdict]) -> _Longer | None:
+def _longer(rule: CaseRule, cases: Sequence[CaseVerdict], until: datetime) -> _Longer | None:
     """The smallest of some later deadlines that would halve what is late or missing; else the latest."""
     limit = _limit(rule)
     if limit is None:
@@ -214,11 +215,20 @@ def _longer(rule: CaseRule, cases: Sequence[CaseVerdict]) -> _Longer | None:
     found = None
     for factor in (1.25, 1.5, 2, 3):
         more = (factor - 1) * before.total_seconds()
-        left = sum(case.delay_seconds is None or case.delay_seconds > more for case in broken)
+        left = sum(_is_over(case, more, until) for case in broken)
         found = _Longer(key, duration_text(before * factor), left)
         if 2 * left <= len(broken):
             break
     return found if found is not None and found.left < len(broken) else None
+
+
+def _is_over(case: CaseVerdict, more: float, until: datetime) -> bool:
+    """Whether a case that was late or missing would be so with so many seconds more."""
+    if case.delay_seconds is not None:
+        return case.delay_seconds > more
+    if case.due_at is None or case.reason == "gave_up":
+        return True
+    return ((case.decided_at or until) - case.due_at).total_seconds() > more
 
 
 def _limit(rule: CaseRule) -> tuple[str, timedelta] | None:
@@ -239,7 +249,7 @@ def _worst_handoff(found: Findings, told: Collection[str]) -> Iterator[Suggestio
     for rule_id in worst.rules if worst is not None else ():
         rule = by_id[rule_id]
         cases = [case for case in found.verdicts if case.rule == rule_id]
-        longer = _longer(rule, cases)
+        longer = _longer(rule, cases, found.until)
         if worst is None or longer is None or rule_id in told:
             continue
         was = sum(case.overdue or case.verdict in ("late", "missed") for case in cases)
