@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 from typing import IO, Final
 
 from monitor.commands.streams import FINE, UNABLE, USAGE, Failed, Streams
@@ -60,14 +61,16 @@ def _write_all(args: argparse.Namespace, options: Options) -> None:
     found: list[Case] | None = None if args.no_truth else []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _REGISTRY).write_text(registry_text(options, dialect.profile if dialect else ()))
+        (folder / _REGISTRY).write_text(
+            registry_text(options, dialect.profile if dialect else ()), encoding="utf-8", newline="\n"
+        )
         if dialect is None:
             _write_jsonl(folder, options, found)
         else:
             _write_hl7(folder, options, dialect, found)
         if found is not None:
             found.sort(key=order)
-            with (folder / _TRUTH).open("w") as file:
+            with (folder / _TRUTH).open("w", encoding="utf-8", newline="\n") as file:
                 file.writelines(line(case) + "\n" for case in found)
     except OSError as error:
         raise Failed(UNABLE, f"cannot write {error.filename or folder}: {error.strerror}") from error
@@ -81,7 +84,7 @@ def _write_jsonl(folder: Path, options: Options, found: list[Case] | None) -> No
             found.extend(cases(journey, end, where))
         return json_lines(journey, end)
 
-    with (folder / _EVENTS).open("w") as file:
+    with (folder / _EVENTS).open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(in_order(journeys(options), written))
 
 
@@ -99,7 +102,10 @@ def _write_hl7(folder: Path, options: Options, dialect: Dialect, found: list[Cas
             elif is_sent(fact):
                 yield delivered_at, message(fact, telling, dialect)
 
-    with (folder / _ADT).open("wb") as adt, (folder / _MILESTONES).open("w") as milestones:
+    with (
+        (folder / _ADT).open("wb") as adt,
+        (folder / _MILESTONES).open("w", encoding="utf-8", newline="\n") as milestones,
+    ):
         adt.writelines(feed(_aside(in_order(journeys(options), written), milestones), dialect))
 
 
@@ -118,8 +124,8 @@ def _replay(args: argparse.Namespace, options: Options) -> str:
     parts = (
         "handoff replay",
         *(f"--rules pack:{name}" for name in _PACKS),
-        f"--microsystems {folder / _REGISTRY}",
+        f"--microsystems {quote(str(folder / _REGISTRY))}",
         f"--until {moment(options.end)}",
-        *(str(folder / name) for name in names),
+        *(quote(str(folder / name)) for name in names),
     )
     return " ".join(parts) + "\n"

@@ -10,7 +10,7 @@ from monitor.simulation.chance import WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
 from monitor.simulation.course import Fact, Journey, Kind, Seconds, Telling
 from monitor.simulation.feeds import Feeds
-from monitor.simulation.hospital import AMU, ICU, WARD_4W, Hospital
+from monitor.simulation.hospital import AMU, WARD_4W, WARD_6E, Hospital
 
 APART: Final = 2 * MINUTE
 """Facts of one journey are at least so far apart: which came first is beyond doubt, to the minute, too."""
@@ -66,7 +66,7 @@ _MISTAKES: Final = (
 )
 """What is charted for the wrong patient."""
 _ADMINISTRATIVE: Final = frozenset({"transfer", "discharge", "register", "pending_transfer"})
-_WRONG_PLACES: Final = (AMU, ICU, WARD_4W)
+_WRONG_PLACES: Final = (AMU, WARD_4W, WARD_6E)
 
 
 class Chart:
@@ -201,7 +201,8 @@ class Chart:
         return at
 
     def _wrong_place(self) -> str:
-        return self._hospital.at(self._chance.one_of(_WRONG_PLACES), "2", "B")
+        hospital = self._hospital
+        return hospital.at(hospital.ward(self._chance.one_of(_WRONG_PLACES)), "2", "B")
 
     def _is_last(self, fact: Fact, recorded_at: Seconds, cancelled_at: Seconds) -> bool:
         """Whether no other fact of its type and visit is told to be, or recorded, before the cancel and not before the fact.

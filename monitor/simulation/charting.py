@@ -107,8 +107,8 @@ class Charting:
         among = [fact for fact in facts if fact.visit is not None and fact.told]
         if not among:
             return
-        source = self.hospital.pas
-        for _ in range(round(len(among) * updates / (1 - updates))):
+        source, messages = self.hospital.pas, sum(len(fact.told) for fact in facts)
+        for _ in range(chance.rounded(messages * updates / (1 - updates))):
             beside = chance.one_of(among)
             at = beside.at + chance.between(0, HOUR)
             id_ = self.hospital.new_message(source)
