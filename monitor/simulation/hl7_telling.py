@@ -64,7 +64,7 @@ def as_told(journey: Journey, dialect: Dialect) -> Journey:
     if not dialect.tells_event_time:
         told = list(_as_recorded(told, visits, dialect))
     if dialect.renumbers:
-        told = list(_renumbered(told, visits))
+        told = list(_renumbered(told, visits, journey.patient))
     told = [each for fact in told for each in _with_ids(fact, dialect)]
     return replace(journey, facts=sorted([*others, *told], key=lambda fact: fact.at), visits=visits)
 
@@ -281,13 +281,19 @@ def _cancelled_in_time(fact: Fact, facts: Sequence[Fact], visits: Mapping[str, s
 # -- numbers ---------------------------------------------------------------------------------------------------
 
 
-def _renumbered(facts: Sequence[Fact], visits: dict[str, str]) -> Iterator[Fact]:
-    """Some admissions from the emergency department begin a new visit number, under which all later messages go."""
+def _renumbered(facts: Sequence[Fact], visits: dict[str, str], patient: str) -> Iterator[Fact]:
+    """Some admissions from the emergency department begin a new visit number, under which all later messages go.
+
+    None does under a patient's temporary key: the record, which knows the patient by the lasting one and the visit by
+    its old number, would be left behind.
+    """
     begun: dict[str, tuple[Fact, str]] = {}
     renamed = {*visits, *visits.values()}
     for fact in facts:
         visit = fact.visit
-        if fact.attributes["trigger"] != "A06" or visit is None or visit in renamed or visit in begun:
+        if visit is None or visit in renamed or visit in begun:
+            continue
+        if fact.attributes["trigger"] != "A06" or fact.patient != patient:
             continue
         if crc32(visit.encode()) % _SHARE_RENUMBERED == 0:
             begun[visit] = (fact, f"I{visit.removeprefix('V')}")
