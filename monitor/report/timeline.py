@@ -62,6 +62,14 @@ class Label(NamedTuple):
     texts: tuple[str, ...]
     style: str = ""
 
+    @property
+    def longest(self) -> int:
+        return max(map(len, self.texts))
+
+    def covers(self, column: int) -> bool:
+        """Whether the label, running to the left, would stand in the way of a line at a column."""
+        return self.column - self.longest - 2 <= column <= self.column
+
 
 class Scale(NamedTuple):
     """Which instant is at which column."""
@@ -179,7 +187,8 @@ def _happened(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[
         bar.fill(start, min(deadline, end), glyphs.allowed, "met")
         bar.fill(end, deadline, glyphs.spare, "quiet")
         _fill_named(bar, deadline, end, glyphs.late, "overrun", _late_words(story))
-        marks.append((due, glyphs.deadline, "deadline", "strong"))
+        until = "watched until here" if story.verdict == "violated" else "deadline"
+        marks.append((due, glyphs.deadline, until, "strong"))
     elif came is not None:
         bar.fill(start, scale.column(came.at), glyphs.allowed, "met")
     if came is not None:
@@ -277,25 +286,25 @@ def _labelled(labels: Sequence[Label], width: int, glyphs: Glyphs) -> list[Row]:
     """Rows with a line from each mark down to its label.
 
     Labels run to the right of their lines, those further left lower, so that nothing crosses. Near the right edge
-    they run to the left instead, those further right lower.
+    they run to the left instead, those further right lower. A label that is too long to end before the line of one of
+    these hangs below them, if its own line can pass.
     """
     leftward = _leftward(labels, width)
+    nearest = min((each.column for each in leftward), default=width)
     rows: list[Row] = []
+    below: list[Label] = []
     for label in sorted(labels, key=lambda each: -each.column):
-        if label not in leftward:
-            room = min((each.column for each in leftward), default=width) - label.column - 3
-            _hang(
-                rows, label, [clipped(text, room, glyphs) for text in label.texts], width, glyphs, left=False
-            )
+        if label in leftward:
+            continue
+        room = nearest - label.column - 3
+        if below or (label.longest > room and not any(each.covers(label.column) for each in leftward)):
+            below.append(label)
+        else:
+            _hang(rows, label, room, width, glyphs, left=False)
     for label in sorted(leftward, key=lambda each: each.column):
-        _hang(
-            rows,
-            label,
-            [clipped(text, label.column - 1, glyphs) for text in label.texts],
-            width,
-            glyphs,
-            left=True,
-        )
+        _hang(rows, label, label.column - 1, width, glyphs, left=True)
+    for label in below:
+        _hang(rows, label, width - label.column - 2, width, glyphs, left=False)
     return rows
 
 
@@ -304,18 +313,15 @@ def _leftward(labels: Sequence[Label], width: int) -> list[Label]:
     found: list[Label] = []
     for label in sorted(labels, key=lambda each: -each.column):
         room = min((each.column for each in found), default=width) - label.column - 3
-        longest = max(map(len, label.texts))
-        if longest > room and (label.column - 1 >= longest or label.column > width // 2):
+        if label.longest > room and (label.column - 1 >= label.longest or label.column > width // 2):
             found.append(label)
     return found
 
 
-def _hang(
-    rows: list[Row], label: Label, texts: Sequence[str], width: int, glyphs: Glyphs, *, left: bool
-) -> None:
+def _hang(rows: list[Row], label: Label, room: int, width: int, glyphs: Glyphs, *, left: bool) -> None:
     """Put a label on the first rows that are free where it and its line would be."""
-    longest = max(map(len, texts))
-    column, height = label.column, len(texts)
+    texts = [clipped(text, room, glyphs) for text in label.texts]
+    column, height, longest = label.column, len(texts), max(map(len, texts))
     start, end = (column - longest - 2, column + 1) if left else (column, column + longest + 3)
     top = 0
     while True:
@@ -326,13 +332,8 @@ def _hang(
         top += 1
     for row in rows[:top]:
         row.put(column, glyphs.down, "quiet")
-    for number, text in enumerate(texts):
-        is_last = number == height - 1
-        corner = (
-            (glyphs.corner_left if is_last else glyphs.tee_left)
-            if left
-            else (glyphs.corner if is_last else glyphs.tee)
-        )
-        row = rows[top + number]
-        row.put(column, corner, "quiet")
+    last = glyphs.corner_left if left else glyphs.corner
+    more = glyphs.tee_left if left else glyphs.tee
+    for number, (row, text) in enumerate(zip(rows[top : top + height], texts, strict=True), 1):
+        row.put(column, last if number == height else more, "quiet")
         row.put(column - len(text) - 1 if left else column + 2, text, label.style)
