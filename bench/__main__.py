@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from bench.measure import take_all
-from bench.page import page
-from bench.plan import GROUPS, plan
-from bench.table import Results, sections, text
+from bench.page import facts, page
+from bench.plan import GROUPS, log_of, plan
+from bench.table import Results, exactness, sections, text
 
 EVENTS = 1_000_000
 QUICK = 100_000
@@ -34,18 +34,19 @@ def main() -> None:
     events = args.events or (QUICK if args.quick else EVENTS)
     rounds = args.rounds or (2 if args.quick else 3)
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        todo = plan(Path(folder), events, rounds, set(args.only or GROUPS))
-        for name, log in todo.logs.items():
-            say(f"log: {name}")
-            log.write(Path(folder) / name)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        todo = plan(folder, events, rounds, set(args.only or GROUPS))
+        for log, what in todo.logs.items():
+            say(f"log: {log}")
+            what.write(folder / log)
         taken = take_all(todo.tasks, say)
         found = sections(Results(taken))
-        print(text(found))
-        minutes = (time.perf_counter() - started) / 60
-        written = page(Path(folder) / "log", todo.logs["log"], taken, found, minutes)
+        known = facts(folder, log_of(events), taken)
+    print(f"{known}\n{text(found)}\n{exactness(taken)}")
     if not (args.quick or args.only or args.no_page):
-        PAGE.write_text(written)
+        minutes = (time.perf_counter() - started) / 60
+        PAGE.write_text(page(known, found, exactness(taken), minutes))
 
 
 def say(what: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,8 @@ import msgspec
 from bench.decode import BASE, Plain
 from bench.log import Log
 from bench.measure import Taken
-from bench.table import Section, exactness, markdown
+from bench.plan import DISORDER, named
+from bench.table import Section, markdown
 
 INTRODUCTION = """# Performance
 
@@ -35,45 +35,62 @@ perfect order. The code of each is in [bench/peers/](../../bench/peers/).
 """
 
 
-def page(path: Path, log: Log, taken: Mapping[str, Taken], found: Iterable[Section], minutes: float) -> str:
+def page(known: str, found: Iterable[Section], exact: str, minutes: float) -> str:
     """The whole page."""
-    parts = [INTRODUCTION, facts(path, log, taken, minutes), markdown(found), PEERS, exactness(taken)]
-    return "\n".join(parts)
+    when = f"Measured on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.\n"
+    return "\n".join([INTRODUCTION, when, known, markdown(found), PEERS, exact])
 
 
-def facts(path: Path, log: Log, taken: Mapping[str, Taken], minutes: float) -> str:
-    """What was measured, when, and on what machine."""
+def facts(folder: Path, log: Log, taken: Mapping[str, Taken]) -> str:
+    """The machine, the log and the base in numbers, a line each."""
     base = taken[f"decode {BASE}"]
-    replay = taken.get("replay") or taken.get("program")
-    compiled = bool(replay and replay.facts.get("compiled"))
-    cases = next(
-        (each.facts["cases"] / each.events for each in taken.values() if "cases" in each.facts), None
-    )
+    compiled = any(each.facts.get("compiled") for each in taken.values())
+    cases = [each.facts["cases"] / each.events for name, each in taken.items() if name == "rules 10"]
     lines = [
-        f"- measured: {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes",
-        f"- machine: {os.cpu_count()} cores, {_processor()}, {platform.system()}",
-        f"- Python {platform.python_version()}; the core is {'compiled' if compiled else 'not compiled'}",
-        f"- log: {log_facts(path, log)}" + (f"; {cases:.2f} cases an event" if cases else ""),
-        f"- the base: {1 / base.each:,.0f} events a second here",
+        f"machine: {os.cpu_count()} cores, {_processor()}, {platform.system()}",
+        f"Python {platform.python_version()}; the core is {'compiled' if compiled else 'not compiled'}",
+        f"log: {log_facts(folder / 'log', log)}" + "".join(f", {each:.2f} cases an event" for each in cases),
+        f"the base: {1 / base.each:,.0f} events a second here",
     ]
-    return "\n".join(lines) + "\n"
+    disorderly = folder / named(*DISORDER[-1], "log")
+    if disorderly.exists():
+        late, cancels = disorder_of(disorderly)
+        lines.append(
+            f"the log with disorder and cancels: {late:.1%} of its lines come after what happened later in "
+            f"their journey, {cancels:.1%} are cancels"
+        )
+    return "".join(f"- {each}\n" for each in lines)
 
 
 def log_facts(path: Path, log: Log) -> str:
     """The log in numbers."""
-    decode = msgspec.json.Decoder(Plain).decode
-    types: Counter[str] = Counter()
-    patients: set[str] = set()
-    with path.open("rb") as lines:
-        for line in lines:
-            event = decode(line)
-            types[event.type] += 1
-            patients.add(event.patient)
-    size = path.stat().st_size / types.total()
+    events = _events(path)
+    patients = {event.patient for event in events}
     return (
-        f"{types.total():,} events of {len(patients):,} journeys from seed {log.seed}, {size:.0f} bytes a line, "
-        f"{log.open_journeys:,} journeys open at a time"
+        f"{len(events):,} events of {len(patients):,} journeys from seed {log.seed}, "
+        f"{path.stat().st_size / len(events):.0f} bytes a line, {log.open_journeys:,} journeys open at a time"
     )
+
+
+def disorder_of(path: Path) -> tuple[float, float]:
+    """The share of lines that tell of what happened before something told already, but for cancels; that of cancels."""
+    latest: dict[str, datetime] = {}
+    late = cancels = 0
+    events = _events(path)
+    for event in events:
+        if event.type.startswith("cancel_"):
+            cancels += 1
+        elif event.occurred_at < latest.get(event.patient, event.occurred_at):
+            late += 1
+        else:
+            latest[event.patient] = event.occurred_at
+    return late / len(events), cancels / len(events)
+
+
+def _events(path: Path) -> list[Plain]:
+    decode = msgspec.json.Decoder(Plain).decode
+    with path.open("rb") as lines:
+        return [decode(line) for line in lines]
 
 
 def _processor() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.decode import BASE, DECODERS
+from bench.hospital import Network, network_of
 from bench.log import Log
 from bench.measure import Task
 
@@ -16,13 +17,15 @@ PLACES = (1, 10, 100, 1_000)
 OPEN = (1_000, 10_000, 100_000, 1_000_000)
 PEERS = {"script": 1, "duckdb": 1, "polars": 1, "bytewax": 5, "behave_rv": 10, "flink": 5}
 """Modules of `bench.peers`, each with the part of the log that it is given: one in so many events."""
-GROUPS = ("decode", "replay", "rules", "journeys", "disorder", "jobs", "peers")
+BY_THE_CLOCK = ("duckdb", "polars", "flink")
+"""Those that work in several threads."""
+GROUPS = ("decode", "replay", "rules", "journeys", "disorder", "jobs", "peers", "hospital")
 
 
 class Plan(NamedTuple):
     """The logs to write, by name, and the measures to take of them."""
 
-    logs: dict[str, Log]
+    logs: dict[str, Log | Network]
     tasks: list[Task]
 
 
@@ -41,7 +44,7 @@ def plan(folder: Path, events: int, rounds: int, groups: set[str]) -> Plan:
 
     Of the measures that are many, each on a log of its own, those logs are a fifth as long.
     """
-    logs = {"log": log_of(events)}
+    logs: dict[str, Log | Network] = {"log": log_of(events)}
     few = max(1, rounds - 1)
     tasks: list[Task] = []
 
@@ -65,26 +68,33 @@ def plan(folder: Path, events: int, rounds: int, groups: set[str]) -> Plan:
             ours = str(folder / f"{log} verdicts")
             times = 1 if peer == "flink" else few
             take(f"peer {peer}", "compare", "with_ours", times, log=log, peer=peer, ours=ours)
-            take(f"beside {peer}", "compare", "ours_beside", few, log=log, peer=peer)
+            if peer not in BY_THE_CLOCK or peer == "flink":
+                take(f"beside {peer}", "compare", "ours_beside", few, log=log, peer=peer)
     if "rules" in groups:
         for number in RULES:
             take(f"rules {number}", "replay", "with_dormant_rules", few, rules=number)
         for number in PLACES:
             logs[f"places {number}"] = log_of(events // 5, places=number)
             name = f"places {number}"
-            take(name, "replay", "with_rules_spread", rounds, log=name, places=number)
+            take(name, "replay", "with_rules_spread", few, log=name, places=number)
     if "disorder" in groups:
         for disorder, cancels in DISORDER:
             log = named(disorder, cancels, "log")
             logs[log] = log_of(events // 5, disorder=disorder, cancels=cancels)
             for how in ("recalled", "lived"):
                 name = named(disorder, cancels, how)
-                take(name, "replay", "history", rounds, log=log, alerts=how == "lived")
+                take(name, "replay", "history", few, log=log, alerts=how == "lived")
     if "journeys" in groups:
         for number in OPEN:
             if number <= events:
                 arguments = {"open_journeys": number}
-                times = rounds if number < 1_000_000 else 1
+                times = few if number < 1_000_000 else 1
                 tasks.append(Task(f"open {number}", "journeys", "cost", arguments, times))
         tasks.append(Task("memory", "journeys", "memory", {"journeys": 5_000}, 1))
+    if "hospital" in groups:
+        logs["hospital"] = network_of(events // 5)
+        file = "hospital/events.jsonl"
+        take("hospital decode", "decode", "decoded", few, log=file, decoder=BASE)
+        take("hospital recalled", "hospital", "packs", few, log="hospital", alerts=False)
+        take("hospital lived", "hospital", "packs", few, log="hospital", alerts=True)
     return Plan(logs, tasks)

@@ -15,7 +15,8 @@ from monitor import cli
 from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
-from monitor.formats import canonical
+from monitor.formats.reject import Reject
+from monitor.ingest.files import read
 from monitor.rulefile.load import load_rules
 from monitor.runtime.replay import Outcome, arrange, replay
 
@@ -87,9 +88,13 @@ def key(rule: str, step: str | None, trigger: str) -> str:
 
 
 def events_of(path: str) -> list[Event]:
-    """All events of a log."""
-    with Path(path).open("rb") as lines:
-        return [canonical.decode(line) for line in lines]
+    """All events of a log, read as `handoff replay` reads them."""
+    found: list[Event] = []
+    for _, number, events in read([path], Registry(), None, io.BytesIO()):
+        if isinstance(events, Reject):
+            raise ValueError(f"{path}, message {number}: {events.reason}")  # noqa: TRY004  # bad input, not a bad type
+        found += events
+    return found
 
 
 def count_of(path: str) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.decode import BASE, DECODERS
 from bench.measure import Taken
-from bench.plan import DISORDER, OPEN, PEERS, PLACES, RULES, named
+from bench.plan import BY_THE_CLOCK, DISORDER, OPEN, PEERS, PLACES, RULES, named
 
 COLUMNS = ("what", "of the base", "ratio", "must", "goal", "held")
 
@@ -49,8 +49,6 @@ NAMES = {
     "behave_rv": "behave-rv",
     "flink": "Flink SQL",
 }
-BY_THE_CLOCK = ("duckdb", "polars", "flink")
-"""What works in several threads or processes; beside it stands our program with two."""
 
 
 class Row(NamedTuple):
@@ -115,7 +113,7 @@ class Results:
 def sections(results: Results) -> list[Section]:
     """The table, of what was measured."""
     found = [_decode(results), _replay(results), _rules(results), _places(results)]
-    found += [_open(results), _memory(results), _disorder(results), _peers(results)]
+    found += [_open(results), _memory(results), _disorder(results), _hospital(results), _peers(results)]
     return [section for section in found if section.rows]
 
 
@@ -194,23 +192,29 @@ def _disorder(results: Results) -> Section:
     )
 
 
+def _hospital(results: Results) -> Section:
+    rows = []
+    for how in ("recalled", "lived"):
+        if results.has(f"hospital {how}", "hospital decode"):
+            share = 1 / results.cost(f"hospital {how}", "hospital decode")
+            rows.append(Row(f"`handoff replay`, {how}", share))
+    return Section("A simulated network, all rule packs; the base is the decode of its own log", "", rows)
+
+
 def _peers(results: Results) -> Section:
     """Speeds beside those of others; whether these are exact is in `exactness`."""
     rows = []
     for peer in PEERS:
         name = f"peer {peer}"
-        if not results.has(name, f"beside {peer}"):
+        ours = "2 jobs" if peer in ("duckdb", "polars") else f"beside {peer}"
+        if not results.has(name, ours):
             continue
-        taken = results.taken[name]
-        if peer not in BY_THE_CLOCK:
-            ratio = results.cost(name, f"beside {peer}")
-        elif results.has("2 jobs"):
-            ratio = taken.each_by_the_clock / results.taken["2 jobs"].each_by_the_clock
-        else:
-            continue
-        rows.append(
-            Row(NAMES[peer], results.base.each_by_the_clock / taken.each_by_the_clock, ratio, AGAINST[peer])
-        )
+        share, ratio = results.share(name), results.cost(name, ours)
+        if peer in BY_THE_CLOCK:
+            taken, us = results.taken[name], results.taken[ours]
+            share = results.base.each_by_the_clock / taken.each_by_the_clock
+            ratio = taken.each_by_the_clock / us.each_by_the_clock
+        rows.append(Row(NAMES[peer], share, ratio, AGAINST[peer]))
     return Section("Others, decode included", "times as fast as they we are", rows)
 
 
