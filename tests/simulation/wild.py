@@ -64,8 +64,9 @@ def _journey(chance, patient, types, start, span):
     step = chance.choice([1, 60, 900, 3600])  # coarse steps give equal instants
     times = sorted(start + chance.randrange(span // step) * step for _ in range(count))
     visits = [f"{patient}-V{each}" for each in range(chance.randrange(1, 4))]
+    places = chance.sample(LOCATIONS, 4)
     facts = [
-        _fact(chance, f"{patient}.{index}", patient, visits, chance.choice(types), at)
+        _fact(chance, f"{patient}.{index}", patient, visits, places, chance.choice(types), at)
         for index, at in enumerate(times)
     ]
     if chance.random() < 0.3:
@@ -75,7 +76,7 @@ def _journey(chance, patient, types, start, span):
 
 def _merge(chance, facts, patient, visits):
     """Some of the facts were sent under another key, or under another number of their visit."""
-    merge = _fact(chance, f"{patient}.m", patient, [None], "merge", chance.choice(facts).at)
+    merge = _fact(chance, f"{patient}.m", patient, [None], [], "merge", chance.choice(facts).at)
     others = [fact for fact in facts if chance.random() < 0.5]
     if chance.random() < 0.5:
         merge.patient, merge.attributes = f"T{patient}", {"into": patient}
@@ -89,12 +90,12 @@ def _merge(chance, facts, patient, visits):
     facts.append(merge)
 
 
-def _fact(chance, name, patient, visits, kind, at):
+def _fact(chance, name, patient, visits, places, kind, at):
     to = from_ = None
     if kind in _MOVES and chance.random() < (0.6 if kind == "pending_transfer" else 0.95):
-        to = chance.choice(LOCATIONS)
-    if chance.random() < 0.1:
-        from_ = chance.choice(LOCATIONS)
+        to = chance.choice(places)
+    if places and chance.random() < 0.1:
+        from_ = chance.choice(places)
     attributes = {word: chance.choice(values) for word, values in _WORDS.items() if chance.random() < 0.6}
     visit = chance.choice([*visits, visits[0], None])
     source = chance.choice(["PAS", "EPR"])
