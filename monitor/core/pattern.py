@@ -29,6 +29,8 @@ class Shape(NamedTuple):
     source: str
 
 
+_CLASSES: Final = ("kind", "tag", "meso")
+
 Test = Callable[["Fact"], bool]
 Pairing = Callable[["Fact", "Fact"], bool]
 
@@ -80,6 +82,49 @@ def may_concern(pattern: Pattern, event: Event, registry: Registry) -> bool:
     return pattern.any_ is None or any(may_concern(each, event, registry) for each in pattern.any_)
 
 
+class Reach(NamedTuple):
+    """The types and mapped places that events must have to match a pattern; None where they may have any."""
+
+    types: frozenset[str] | None
+    from_: frozenset[str | None] | None = None
+    to: frozenset[str | None] | None = None
+
+
+def reach(pattern: Pattern, registry: Registry) -> Reach:
+    """What a pattern names, and nothing of its finer tests: which shapes are worth specialising it for."""
+    given = pattern.model_fields_set
+    return Reach(
+        _literal(pattern.type),
+        places_named(pattern.from_, registry) if "from_" in given else None,
+        places_named(pattern.to, registry) if "to" in given else None,
+    )
+
+
+def places_named(places: Places, registry: Registry) -> frozenset[str | None] | None:
+    """All places that can match; None where a `*` leaves that open."""
+    found: set[str | None] = set()
+    for each in places if isinstance(places, list) else [places]:
+        if each is None:
+            found.add(None)
+        elif each.partition(":")[0] in _CLASSES:
+            found.update(
+                known.id for known in registry.microsystems if place_matches(each, known.id, registry)
+            )
+            found.add(each)  # a place may be called so
+        elif "*" in each:
+            return None
+        else:
+            found.add(each)
+    return frozenset(found)
+
+
+def _literal(names: str | list[str] | None) -> frozenset[str] | None:
+    if names is None:
+        return None
+    listed = [names] if isinstance(names, str) else names
+    return None if any("*" in name for name in listed) else frozenset(listed)
+
+
 def any_of(tests: Sequence[bool | Test]) -> bool | Test:
     """Whether one of the specialised patterns holds."""
     if True in tests:
@@ -115,7 +160,7 @@ def place_matches(places: Places, place: str | None, registry: Registry) -> bool
     if places == place:
         return True
     key, colon, value = places.partition(":")
-    if colon and key in ("kind", "tag", "meso"):
+    if colon and key in _CLASSES:
         return _classified(key, value, place, registry)
     return globbed(places, place)
 

@@ -18,7 +18,18 @@ from monitor.core.calendar import calendar_deadline
 from monitor.core.clock import Clock
 from monitor.core.event import Event
 from monitor.core.journey import Fact, Journey
-from monitor.core.pattern import Shape, Test, at_test, both, may_concern, may_match, pairing, specialise
+from monitor.core.pattern import (
+    Reach,
+    Shape,
+    Test,
+    at_test,
+    both,
+    may_concern,
+    may_match,
+    pairing,
+    reach,
+    specialise,
+)
 from monitor.core.place import CalendarDays, Registry
 from monitor.core.rule import CaseRule, PairPattern, PairPatterns, Pattern, Step
 from monitor.core.text import CalendarDuration
@@ -80,6 +91,14 @@ class Form:
     def moves(self, before: str | None, after: str | None) -> Plan:
         """What to do with facts that move a patient from one place to another."""
         return []
+
+    def reaches(self) -> list[Reach]:
+        """Which facts `plan` can have something to do with."""
+        return [reach(pattern, self.registry) for pattern in patterns_of(self.rule)]
+
+    def move_places(self) -> frozenset[str | None] | None:
+        """The places in or out of which a move must go for `moves` to have something to do; None: any."""
+        return frozenset()
 
     def judge(self, case: Case, now: Clock) -> Judgement | None:
         raise NotImplementedError

@@ -6,7 +6,7 @@ from monitor.core.alert import Judgement
 from monitor.core.clock import Clock, after
 from monitor.core.forms.response import judge_response
 from monitor.core.journey import Fact, Journey
-from monitor.core.pattern import Shape, any_of, place_matches
+from monitor.core.pattern import Reach, Shape, any_of, place_matches, places_named
 from monitor.core.place import Registry
 from monitor.core.rule import StayRule
 from monitor.core.verdict import OPEN, Case, Form, Handler, Plan, entry, in_time, vetoed_by, wanted_of
@@ -26,6 +26,12 @@ class Dwell(Form):
         if self.rule.pause == "leave" and shape.type in ("leave", "return"):
             plan += [(None, self.paused if shape.type == "leave" else self.resumed)]
         return plan
+
+    def reaches(self) -> list[Reach]:
+        return [*super().reaches(), Reach(frozenset({"leave", "return"}))]
+
+    def move_places(self) -> frozenset[str | None] | None:
+        return places_named(self.rule.stay, self.registry)
 
     def moves(self, before: str | None, after: str | None) -> Plan:
         was, is_now = (place_matches(self.rule.stay, place, self.registry) for place in (before, after))
@@ -107,6 +113,10 @@ class Exclusive(Form):
 
     def plan(self, shape: Shape) -> Plan:
         return []
+
+    def move_places(self) -> frozenset[str | None] | None:
+        one, other = (places_named(places, self.registry) for places in self.rule.exclusive)
+        return None if one is None or other is None else one | other
 
     def moves(self, before: str | None, after: str | None) -> Plan:
         plan: Plan = []
