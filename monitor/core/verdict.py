@@ -75,13 +75,14 @@ Plan = list[tuple[Test | None, Handler]]
 class Form:
     """A rule made ready for one registry: the base of the eight forms."""
 
-    __slots__ = ("id", "pairs", "policy", "registry", "rule")
+    __slots__ = ("id", "pairs", "patterns", "policy", "registry", "rule")
 
     def __init__(self, rule: CaseRule, registry: Registry) -> None:
         self.id = rule.id
         self.rule: Any = rule
         self.registry = registry
         self.pairs = pairing(rule.same)
+        self.patterns = patterns_of(rule)
         self.policy = Policy.of(rule)
 
     def plan(self, shape: Shape) -> Plan:
@@ -94,7 +95,7 @@ class Form:
 
     def reaches(self) -> list[Reach]:
         """Which facts `plan` can have something to do with."""
-        return [reach(pattern, self.registry) for pattern in patterns_of(self.rule)]
+        return [reach(pattern, self.registry) for pattern in self.patterns]
 
     def move_places(self) -> frozenset[str | None] | None:
         """The places in or out of which a move must go for `moves` to have something to do; None: any."""
@@ -121,11 +122,11 @@ class Form:
 
     def names(self, event_type: str) -> bool:
         """Whether events of a type can match one of the rule's patterns."""
-        return any(may_match(pattern, event_type) for pattern in patterns_of(self.rule))
+        return any(may_match(pattern, event_type) for pattern in self.patterns)
 
     def may_concern(self, event: Event) -> bool:
         """Whether an event like this one, in type, `to` and source, can match one of the rule's patterns."""
-        return any(may_concern(pattern, event, self.registry) for pattern in patterns_of(self.rule))
+        return any(may_concern(pattern, event, self.registry) for pattern in self.patterns)
 
     def step_name(self, case: Case) -> str | None:
         return None
