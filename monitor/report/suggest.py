@@ -173,8 +173,8 @@ def _loudest(found: Findings) -> Iterator[Suggestion]:
     judged = broken + sum(case.verdict == "met" for case in cases)
     share = broken / judged if judged else 0.0
     text = (
-        f"`{rule_id}` is the loudest: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and it "
-        f"fires in {_share(share)} of its cases. "
+        f"`{rule_id}` is the loudest: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
+        f"{_share(share)} of its cases are not met. "
     )
     longer = _longer(rule, cases, found.until)
     if share > _STATE_OF_AFFAIRS:

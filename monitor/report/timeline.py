@@ -47,7 +47,7 @@ _DAY_WIDTH: Final = 12
 _ENDS: Final = {
     "met": "it came in time",
     "late": "it came, too late",
-    "charted_late": "it had been done in time: false alarm",
+    "charted_late": "done in time, a false alarm",
     "void": "no longer needed",
     "withdrawn": "withdrawn: the record was corrected",
     "missed": "nothing more is expected",
@@ -173,7 +173,7 @@ def _places(story: Story, scale: Scale, glyphs: Glyphs) -> list[Row]:
             bar.put(start + 1, name, f"{style} name")
         else:
             labels.append(Label(start, (visit.place,), ""))
-    return [bar, *_labelled(labels, scale.width, glyphs)]
+    return [bar, *_labelled(labels, scale.width, glyphs)] if not bar.is_free(0, scale.width) else []
 
 
 def _happened(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[Row]:
@@ -267,7 +267,7 @@ def _alarm_words(alarm: Alarm, glyphs: Glyphs) -> tuple[str, str, str]:
 def _fill_named(bar: Row, start: int, end: int, char: str, style: str, name: str) -> None:
     """A stretch, with its name in the middle where there is room."""
     bar.fill(start, end, char, style)
-    room = end - start - 4
+    room = end - start - 2
     if name and len(name) + 2 <= room:
         bar.put(start + 1 + (end - start - len(name) - 2) // 2, f" {name} ", f"{style} name")
 

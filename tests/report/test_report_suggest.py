@@ -1,0 +1,147 @@
+"""What is suggested follows from the figures, and says what the replay with it would give."""
+
+from report_making import at, case, change, rules_of
+
+from monitor.report.handoffs import HandoffFigures
+from monitor.report.load import fired_alerts
+from monitor.report.rules import rule_figures
+from monitor.report.suggest import Findings, Invocation, suggestions
+
+RULES = rules_of("""
+  - {id: drug, summary: s, severity: critical, when: {type: sepsis}, expect: {type: drug_given}, within: 1h}
+  - {id: notice, summary: s, severity: warning, when: {type: discharge}, expect: {type: notice_sent}, within: 1h}
+  - {id: quiet, summary: s, severity: critical, owner: matron, mode: shadow, never: {type: transfer}}
+  - {id: unheard, summary: s, severity: warning, when: {type: stroke}, expect: {type: admit}, within: 1h}
+""")
+SEEN = {"sepsis", "drug_given", "discharge", "transfer"}
+RUN = Invocation("rules.yaml", "--until T events.jsonl", "events.jsonl")
+MANY = 10
+
+
+def found(cases=(), changes=(), handoffs=(), unmapped=(), rules=RULES, seen=SEEN):
+    fired = fired_alerts(changes)
+    shadow = {rule.id for rule in rules if rule.mode == "shadow"}
+    made = {}
+    for each in suggestions(
+        Findings(
+            rules=rules,
+            figures=rule_figures(rules, cases),
+            verdicts=cases,
+            fired=[each for each in fired if each.rule not in shadow],
+            shadow_fired=[each for each in fired if each.rule in shadow],
+            handoffs=handoffs,
+            seen=seen,
+            unmapped=dict(unmapped),
+            until=at(10_000),
+            invocation=RUN,
+        )
+    ):
+        made.setdefault(each.about, each)
+    return made
+
+
+def false_alarms(minutes, rule="drug"):
+    """Cases that fired at their deadline and were found to be met so many minutes later."""
+    cases = [case(rule, "met", decided=50, patient=f"f{number}") for number in range(len(minutes))]
+    changes = []
+    for each, lasted in zip(cases, minutes, strict=True):
+        changes += [change(each, 60), change(each, 60 + lasted, "resolved", 0, "charted_late")]
+    return cases, changes
+
+
+def late_alarms(minutes, rule="drug"):
+    cases = [
+        case(rule, "late", decided=60 + delay, patient=f"l{number}") for number, delay in enumerate(minutes)
+    ]
+    changes = []
+    for each, delay in zip(cases, minutes, strict=True):
+        changes += [change(each, 60), change(each, 60 + delay, "resolved", 0, "late")]
+    return cases, changes
+
+
+def without_the_unheard():
+    return [rule for rule in RULES if rule.id != "unheard"]
+
+
+def test_nothing_is_suggested_where_nothing_stands_out():
+    assert found(rules=without_the_unheard()) == {}
+    assert found(*false_alarms([5] * 4), rules=without_the_unheard()) == {}  # four may be chance
+
+
+def test_the_smallest_grace_that_spares_half_of_the_false_alarms_is_told_with_its_price():
+    false, changes = false_alarms([3, 8, 9, 40, 50, 10])
+    late, others = late_alarms([7, 30])
+    suggested = found([*false, *late], [*changes, *others])["drug"]
+    assert "6 for what had been done in time" in suggested.finding
+    assert "With `grace: 10m` 4 of these" in suggested.finding
+    assert (
+        "1 other alarm would come 10 min later, and 1 that were over by then not at all" in suggested.finding
+    )
+    assert suggested.command == (
+        "handoff report --rules rules.yaml --until T events.jsonl --set drug.grace=10m"
+    )
+
+
+def test_grace_that_is_already_there_is_added_to():
+    cases, changes = false_alarms([3] * 6)
+    for each in changes:
+        each.at += at(4) - at(0)
+    assert found(cases, changes)["drug"].command.endswith("--set drug.grace=9m")
+
+
+def test_a_rule_that_is_mostly_broken_is_no_alarm():
+    cases, changes = late_alarms([30] * MANY)
+    met = [case("drug", "met", decided=50, patient=f"m{number}") for number in range(MANY)]
+    suggested = found([*cases, *met], changes)["drug"]
+    assert "10 of 10 alarms (100 %), and 50 % of its cases are not met" in suggested.finding
+    assert "alert at `within: 1h30m`, which 0 would have passed" in suggested.finding
+    assert suggested.command.endswith("--set drug.mode=shadow")
+
+
+def test_a_loud_rule_that_is_mostly_met_is_tried_with_more_time():
+    cases, changes = late_alarms([20] * 6 + [300] * 4)
+    met = [case("drug", "met", decided=50, patient=f"m{number}") for number in range(90)]
+    missed = case("drug", "missed", decided=65, reason="abandoned", patient="gone")
+    suggested = found([*cases, *met, missed], [*changes, change(missed, 60)])["drug"]
+    assert "At `within: 1h30m` 4 would be left" in suggested.finding
+    assert suggested.command.endswith("--set drug.within=1h30m")
+
+
+def test_a_rule_that_waits_for_what_nobody_ever_charted_is_told_first():
+    cases = [case("notice", "missed", decided=1500, reason="gave_up", patient=f"{n}") for n in range(MANY)]
+    suggested = found(cases, [change(each, 60) for each in cases])
+    assert next(iter(suggested)) == "notice"
+    assert "No event of type `notice_sent` was ever seen" in suggested["notice"].finding
+    assert "It gave 10 alarms" in suggested["notice"].finding
+    assert suggested["notice"].command.endswith("--set notice.mode=shadow")
+
+
+def test_a_rule_in_shadow_whose_alarms_were_true_can_be_turned_on():
+    cases = [case("quiet", "violated", trigger=n, due=None, decided=n) for n in range(MANY)]
+    changes = [change(each, 60) for each in cases]
+    suggested = found(cases, changes)["quiet"]
+    assert "would have fired 10 times, 0 of them falsely: it can be turned on for matron" in suggested.finding
+    assert suggested.command.endswith("--set quiet.mode=live")
+    withdrawn = [change(each, 70, "resolved", 0, "withdrawn") for each in cases[:2]]
+    assert "quiet" not in found(cases, [*changes, *withdrawn])
+
+
+def test_a_type_that_never_came_and_a_location_that_nobody_owns_are_told():
+    suggested = found(unmapped={"X^1": 7, "Y": 2})
+    assert (
+        "No event of type `stroke` was ever seen, so `unheard` judged nothing" in suggested["unheard"].finding
+    )
+    assert suggested["unheard"].command.startswith("handoff decode events.jsonl | ")
+    assert "`X^1` is in no microsystem of the registry, and 7 events name it (and 1 more like it)" in (
+        suggested["X^1"].finding
+    )
+
+
+def test_the_least_reliable_handoff_is_tried_with_another_deadline():
+    cases, _ = late_alarms([20] * 6 + [300] * 4)
+    worst = HandoffFigures(
+        "ed", "w1", "ED", "Ward 1", 12, 10, 10, 0, 10 / 12, 0.55, 0.95, "unstable", 1200.0, {"drug": 9}
+    )
+    suggested = found(cases, handoffs=[worst])["ED to Ward 1"]
+    assert "10 of 12 were late or missing, 9 of them by `drug`" in suggested.finding
+    assert "With `within: 1h30m` 4 of all cases of this rule would be, instead of 10" in suggested.finding
