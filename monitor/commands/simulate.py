@@ -122,8 +122,8 @@ def _replay(args: argparse.Namespace, options: Options) -> str:
     folder = Path(args.out)
     names = (_EVENTS,) if args.format == "jsonl" else (_ADT, _MILESTONES)
     parts = (
-        "handoff replay",
-        *(f"--rules pack:{name}" for name in _PACKS),
+        "handoff replay --rules",
+        *(f"pack:{name}" for name in _PACKS),
         f"--microsystems {quote(str(folder / _REGISTRY))}",
         f"--until {moment(options.end)}",
         *(quote(str(folder / name)) for name in names),
