@@ -182,12 +182,10 @@ def _as_first(telling: Telling, first: Telling) -> Telling:
 
 
 def _can_be_told_again(fact: Fact, first: Telling, last: Telling, dialect: Dialect) -> bool:
-    """Whether a cancel and a new message say the correction, and leave no doubt about which of the two is cancelled."""
+    """Whether a cancel and a new message say the correction: where times are lost, only another time that has a field."""
     if (first.at, first.from_, first.to) == (last.at, last.from_, last.to):
         return False
-    if dialect.tells_event_time or fact.type == "discharge":
-        return dialect.tells_event_time or first.at != last.at
-    return fact.attributes["trigger"] in _TIMED and last.at < first.at
+    return dialect.tells_event_time or (fact.attributes["trigger"] in _TIMED and first.at != last.at)
 
 
 def _update(fact: Fact, correction: Telling) -> Fact:

@@ -360,9 +360,18 @@ def test_without_a_time_of_the_event_a_correction_of_a_move_is_an_update_that_ch
 
 
 @pytest.mark.parametrize("dialect", NAMES)
-def test_the_time_of_a_discharge_is_corrected(dialect):
-    visit = (*in_ed_then_ward(), corrected(fact("discharge", 300, from_=WARD), 30, at=240))
-    assert stays(dialect, *visit)[-1][3] == 300
+@pytest.mark.parametrize("wrong", [10, 50, 240, 360])
+def test_the_times_of_a_registration_and_a_discharge_are_corrected(dialect, wrong):
+    arrival = corrected(fact("register", 30, ED, recorded=60), 30, at=wrong)
+    leaving = corrected(fact("discharge", 300, from_=ED, recorded=90), 30, at=wrong)
+    assert stays(dialect, arrival, fact("discharge", 300, from_=ED)) == [("V1", "ed", 30, 300)]
+    assert stays(dialect, fact("register", 0, ED), leaving) == [("V1", "ed", 0, 300)]
+
+
+def test_the_cancel_of_a_discharge_has_the_time_of_the_discharge():
+    mistake = cancelled(fact("discharge", 150, from_=WARD), 600)
+    (*_, gone) = told("no-evn6", *in_ed_then_ward(), mistake).facts
+    assert [telling.at for telling in gone.told] == [mistake.at, mistake.at]
 
 
 def test_epic_repeats_a_cancelled_transfer_and_its_profile_says_so():
@@ -392,6 +401,14 @@ def test_epic_begins_a_new_visit_number_now_and_then_and_it_stays_one_visit():
     renumbered = {visit for visit, stands in found.items() if visit != stands}
     assert 0 < len(renumbered) < 10
     assert {found[visit] for visit in renumbered} == {visit.replace("V", "I") for visit in renumbered}
+
+
+def test_no_visit_gets_a_new_number_under_a_temporary_key():
+    for number in range(1, 20):
+        visit = {"visit": f"V{number}", "patient": "TMP1"}
+        merge = fact("merge", 200, visit=None, patient="TMP1", into="P1")
+        stay = stays("epic", fact("register", 0, ED, **visit), fact("admit", 100, WARD, ED, **visit), merge)
+        assert {encounter for encounter, *_ in stay} == {f"V{number}"}
 
 
 @pytest.mark.parametrize("dialect", NAMES)
