@@ -67,12 +67,14 @@ class Report(msgspec.Struct, gc=False):
     timezone: str
     events: int
     patients: int
+    test_patients: int
+    """Of these; their cases are left out."""
     packs: list[Pack]
     shadow: list[str]
     """The rules in shadow."""
     unused: list[Unused]
     blind: list[Unused]
-    """Rules with cases that nothing could meet: `never_seen` is what they wait for. They judge no handoff and are no worst case."""
+    """Rules with cases that nothing could meet: `never_seen` is what they wait for. They judge no handoff and give no worst case."""
     counts_shadow: bool
     """Whether handoffs are judged by rules in shadow, because there are no others."""
     handoffs: list[HandoffFigures]
@@ -85,7 +87,9 @@ class Report(msgspec.Struct, gc=False):
 
 def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Report:
     """The report on a history that holds at least one event. With `identifiers` patients have their own keys."""
-    registry, rules, cases = history.registry, history.rules, history.verdicts
+    registry, rules = history.registry, history.rules
+    tests = {event.patient for event in history.events if event.attributes.get("test") is True}
+    cases = [case for case in history.verdicts if case.patient not in tests]
     figures = rule_figures(rules, cases)
     seen = {event.type for event in history.events}
     blind = blind_rules(rules, figures, seen)
@@ -101,6 +105,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         timezone=str(registry.timezone),
         events=len(history.events),
         patients=len({event.patient for event in history.events if event.type != HEARTBEAT}),
+        test_patients=len(tests),
         packs=list(_packs(history.packs, figures)),
         shadow=shadow,
         unused=[Unused(rule, types) for rule, types in without_case(rules, figures, seen)],
@@ -108,7 +113,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         counts_shadow=not live,
         handoffs=handoffs,
         pending_handoffs=pending,
-        cases=_stories(history, sighted, fired, worst, identifiers=identifiers),
+        cases=_stories(history, live or sighted, cases, fired, worst, identifiers=identifiers),
         load=alarm_load(rules, history.alerts, first_at, history.until, registry.timezone),
         suggestions=suggestions(
             Findings(
@@ -128,10 +133,16 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
 
 
 def _stories(
-    history: History, rules: Sequence[CaseRule], fired: Sequence[Fired], count: int, *, identifiers: bool
+    history: History,
+    rules: Sequence[CaseRule],
+    cases: Sequence[CaseVerdict],
+    fired: Sequence[Fired],
+    count: int,
+    *,
+    identifiers: bool,
 ) -> list[Story]:
     """The worst cases, told; of the false alarms one that was charted late, if possible, and not merged or corrected late."""
-    bad, false = worst_cases(rules, history.verdicts, fired, history.until)
+    bad, false = worst_cases(rules, cases, fired, history.until)
     teller = Teller(rules, history.alerts, history.stays, history.registry, history.until)
     told = teller.tell(false[:_LOOKED_AT], history.events)
     by_charting = [case for case, story in zip(false, told, strict=False) if story.cause == "charting"]

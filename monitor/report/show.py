@@ -50,9 +50,12 @@ def lines_of(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
 
 
 def _title(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
-    first, last = (f"{_day(at, zone)} {at.astimezone(zone):%Y}" for at in (report.first_at, report.until))
-    yield [("What the history says", "title"), (f"  {first} {glyphs.dash} {last}", "")]
+    days = [f"{_day(at, zone)} {at.astimezone(zone):%Y}" for at in (report.first_at, report.until)]
+    span = f" {glyphs.dash} ".join(dict.fromkeys(days))
+    yield [("What the history says", "title"), (f"  {span}", "")]
     about = f"{report.events:,} events of {report.patients:,} patients; local time ({report.timezone})"
+    if report.test_patients:
+        about += f"; {report.test_patients:,} of them for tests, and left out"
     yield from paragraph(about, width, "quiet")
 
 
@@ -285,8 +288,9 @@ def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
     false = load.charted_late + load.withdrawn
     if load.fired:
         yield from paragraph(
-            f"{load.fired:,} alerts fired; {false:,} were false ({100 * false / load.fired:.0f} %): "
-            f"{load.charted_late:,} done in time and charted late, {load.withdrawn:,} withdrawn after a correction.",
+            f"{load.fired:,} alerts fired, {false:,} of them ({100 * false / load.fired:.0f} %) falsely: "
+            f"{load.charted_late:,} for what was done in time and charted late, {load.withdrawn:,} withdrawn after a "
+            "correction.",
             width,
         )
     if load.shadow_fired:
@@ -365,7 +369,7 @@ def _command(command: str, width: int) -> Iterator[Line]:
     """A command on as many lines as it needs, to be pasted as it stands."""
     lines = [""]
     for word in command.split(" "):
-        if len(lines[-1]) + len(word) > width - 9 and lines[-1]:
+        if len(lines[-1]) + 1 + len(word) > width - 9 and lines[-1]:
             lines.append("")
         lines[-1] += f" {word}" if lines[-1] else word
     for number, line in enumerate(lines):

@@ -271,7 +271,7 @@ def _unmapped(found: Findings) -> Iterator[Suggestion]:
     place, number = min(found.unmapped.items(), key=lambda each: (-each[1], each[0]))
     yield Suggestion(
         place,
-        f"`{place}` is in no microsystem of the registry, and {_many(number, 'event')} name it"
+        f"`{place}` is named by {_many(number, 'event')} and is in no microsystem of the registry"
         f"{f' (and {len(found.unmapped) - 1:,} more like it)' if len(found.unmapped) > 1 else ''}: no rule about a kind of "
         "place sees who is there. Write it under `locations` of the microsystem that it belongs to.",
         f"handoff journeys {found.invocation.input} | grep '\"kind\":null'",

@@ -44,6 +44,8 @@ _TICKS_APART: Final = 9
 """Columns between two times on the axis, at least."""
 _DAY_WIDTH: Final = 12
 """Columns of a day such as `Wed 14 Jan`, with a space around it."""
+_LEAST: Final = 8
+"""Columns below which a label is not worth cutting."""
 _ENDS: Final = {
     "met": "it came in time",
     "late": "it came, too late",
@@ -297,7 +299,8 @@ def _labelled(labels: Sequence[Label], width: int, glyphs: Glyphs) -> list[Row]:
         if label in leftward:
             continue
         room = nearest - label.column - 3
-        if below or (label.longest > room and not any(each.covers(label.column) for each in leftward)):
+        in_the_way = any(each.covers(label.column) for each in leftward)
+        if below or room < _LEAST or (label.longest > room and not in_the_way):
             below.append(label)
         else:
             _hang(rows, label, room, width, glyphs, left=False)
@@ -313,7 +316,7 @@ def _leftward(labels: Sequence[Label], width: int) -> list[Label]:
     found: list[Label] = []
     for label in sorted(labels, key=lambda each: -each.column):
         room = min((each.column for each in found), default=width) - label.column - 3
-        if label.longest > room and (label.column - 1 >= label.longest or label.column > width // 2):
+        if label.longest > room and label.column - 1 >= min(label.longest, room):
             found.append(label)
     return found
 
@@ -331,7 +334,10 @@ def _hang(rows: list[Row], label: Label, room: int, width: int, glyphs: Glyphs, 
             break
         top += 1
     for row in rows[:top]:
-        row.put(column, glyphs.down, "quiet")
+        if row.is_free(
+            column, column + 1
+        ):  # else a crowd of labels is in the way, and their texts matter more
+            row.put(column, glyphs.down, "quiet")
     last = glyphs.corner_left if left else glyphs.corner
     more = glyphs.tee_left if left else glyphs.tee
     for number, (row, text) in enumerate(zip(rows[top : top + height], texts, strict=True), 1):

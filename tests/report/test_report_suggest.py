@@ -132,7 +132,7 @@ def test_a_type_that_never_came_and_a_location_that_nobody_owns_are_told():
         "No event of type `stroke` was ever seen, so `unheard` judged nothing" in suggested["unheard"].finding
     )
     assert suggested["unheard"].command.startswith("handoff decode events.jsonl | ")
-    assert "`X^1` is in no microsystem of the registry, and 7 events name it (and 1 more like it)" in (
+    assert "`X^1` is named by 7 events and is in no microsystem of the registry (and 1 more like it)" in (
         suggested["X^1"].finding
     )
 

@@ -1,0 +1,309 @@
+"""`handoff report`: a history in, what it teaches out."""
+
+import io
+import json
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from monitor.cli import main
+
+RULES = """
+rules:
+  - {id: boarding, summary: still in the emergency department 4 hours after the decision, severity: critical, owner: bed manager, when: {type: decision_to_admit}, expect: {type: [admit, transfer]}, within: 4h, escalate: [{after: -30m, notify: ward clerk}, {after: 1h, notify: site manager}]}
+  - {id: ed-stay, summary: long in the emergency department, severity: info, mode: shadow, stay: kind:ed, at_most: 6h}
+  - {id: stroke, summary: not in the stroke unit, severity: critical, when: {type: stroke_arrival}, expect: {type: admit}, within: 4h}
+"""
+REGISTRY = """
+timezone: Europe/London
+microsystems:
+  - {id: ed, name: Emergency department, kind: ed, locations: [ED]}
+  - {id: w4, name: "Ward 4 West, medicine", kind: ward, locations: [4W]}
+"""
+
+
+def event(number, clock, what, patient, charted=None, **fields):
+    made = {"id": str(number), "type": what, "patient": patient, "encounter": f"v-{patient}"}
+    made["occurred_at"] = f"2025-03-03T{clock}:00Z"
+    made["recorded_at"] = f"2025-03-03T{charted or clock}:00Z"
+    return json.dumps(made | fields) + "\n"
+
+
+HISTORY = "".join(
+    [
+        event(1, "08:00", "register", "MRN-ann", to="ED^1"),
+        event(2, "09:00", "decision_to_admit", "MRN-ann"),
+        event(3, "14:30", "admit", "MRN-ann", "14:32", to="4W^1"),  # an hour and a half late
+        event(4, "09:00", "register", "MRN-bob", to="ED^2"),
+        event(5, "10:00", "decision_to_admit", "MRN-bob"),
+        event(6, "13:30", "admit", "MRN-bob", "15:40", to="4W^2"),  # in time, charted two hours later
+        event(7, "10:00", "register", "MRN-cid", to="ED^3"),
+        event(8, "11:00", "decision_to_admit", "MRN-cid"),  # still there
+        event(9, "11:00", "register", "MRN-dot", to="ED^4"),
+        event(10, "12:00", "decision_to_admit", "MRN-dot"),
+        event(11, "12:50", "admit", "MRN-dot", to="4W^3"),
+        event(12, "06:00", "register", "MRN-test", to="ED^5", attributes={"test": True}),
+        event(13, "06:10", "decision_to_admit", "MRN-test", attributes={"test": True}),
+        event(14, "16:50", "admit", "MRN-test", to="4W^5", attributes={"test": True}),
+        event(15, "17:00", "register", "MRN-eve", to="XR^1"),
+    ]
+)
+ARGUMENTS = ("--rules", "rules.yaml", "--microsystems", "microsystems.yaml", "events.jsonl")
+NOTICED = "handoff: events: 15 of 6 patients\nhandoff: unmapped locations: 1, in 1 event\n"
+
+
+@pytest.fixture
+def inputs(write):
+    write("rules.yaml", RULES)
+    write("microsystems.yaml", REGISTRY)
+    write("events.jsonl", HISTORY)
+
+
+REPORT = """\
+What the history says  Mon 3 Mar 2025
+15 events of 6 patients; local time (Europe/London); 1 of them for tests, and left out
+
+1 Rules  met, of the decided; delays are after the deadline
+               met     %  late  open  overdue  median    p90
+rules
+  boarding     2/3  66.7     1     1        1   1h30m  1h30m
+  ed-stay (s)  2/3  66.7     1     1        1     30m    30m
+(s) in shadow: counted, alerts no one
+No case, for no event of type stroke_arrival was ever seen: stroke.
+
+2 Handoffs  least reliable first; with 95 % intervals
+                                    defects  % (interval)     order  late  missing  delay
+Emergency department → Ward 4 West   1 of 3     33 (6–79)  unstable     1        -  1h30m
+1 overdue that led nowhere yet
+
+3 Worst cases
+a  still in the emergency department 4 hours after the decision
+   critical · boarding · patient 758f078
+   Care: 1 h 30 min after the deadline.
+   Charting: 2 min after it happened.
+          Mon 3 Mar
+            08:00       09:00       10:00       11:00       12:00       13:00        14:00
+where       █ Emergency department ████████████████████████████████████████████████████████▓▓▓▓▓▓▓▓▓
+                                                                        ┊      Ward 4 West ╯
+happened                ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒ 1 h 30 min late ◆
+                        ╰ 09:00 decision to admit                       ╰ 13:00 deadline   │
+                                                             14:30 admitted to Ward 4 West ╯
+alarm                                                             △─────▲━━━━━━━━━━━━▲━━━━━■
+                                      12:30 warning to ward clerk ╯     │            │     │
+                                             13:00 alarm to bed manager ╯            │     │
+                                                          14:00 also to site manager ╯     │
+                                                             14:32 ends: it came, too late ╯
+
+b  False alarm: the care was in time, only the charting was late
+   critical · boarding · patient 80da0c8
+   Care: in time, 30 min before the deadline.
+   Charting: 2 h 10 min after it happened.
+          Mon 3 Mar
+            09:00       10:00       11:00       12:00      13:00       14:00       15:00       16:00
+where       █ Emergency department ██████████████████████████████▓ Ward 4 West ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
+happened                ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━◆┄┄┄┄┄┃
+                        ╰ 10:00 decision to admit                │     ╰ 14:00 deadline
+                                                                 ╰ 13:30 admitted to Ward 4 West
+charted                                                          ◆┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄○
+                                                                       ┊     15:40 charted ╯
+alarm                                                            △─────▲━━━━━━━━━━━▲━━━━━━━■
+                                     13:30 warning to ward clerk ╯     │           │       │
+                                            14:00 alarm to bed manager ╯           │       │
+                                                        15:00 also to site manager ╯       │
+                                                   15:40 ends: done in time, a false alarm ╯
+
+c  still in the emergency department 4 hours after the decision
+   critical · boarding · patient 04b3de6
+   Care: nothing had come 2 h after the deadline.
+          Mon 3 Mar
+            10:00      11:00       12:00      13:00      14:00      15:00       16:00      17:00
+where       █ Emergency department ████████████████████████████████████████████████████████
+happened               ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+                       ╰ 11:00 decision to admit                    ╰ 15:00 deadline
+alarm                                                          △────▲━━━━━━━━━━━▲━━━━━━━━━━
+                                   14:30 warning to ward clerk ╯    │           │
+                                         15:00 alarm to bed manager ╯           │
+                                                     16:00 also to site manager ╯
+
+4 Alarm load  what each role would have been told, by 12-hour shift
+              alarms  day: median          worst  night: median  worst  warnings
+bed manager        3            3  3 (Mon 3 Mar)              0      -         -
+site manager       3            3  3 (Mon 3 Mar)              0      -         -
+ward clerk         0            0              -              0      -         3
+all                6            6  6 (Mon 3 Mar)              0      -         3
+day   █  alarms in each shift
+night ▁
+3 alerts fired, 1 of them (33 %) falsely: 1 for what was done in time and charted late, 0 withdrawn
+after a correction.
+Rules in shadow would have fired 3 more: 3 a day shift, 0 a night shift.
+
+5 What to try next
+a  `XR^1` is named by 1 event and is in no microsystem of the registry: no rule about a kind of
+   place sees who is there. Write it under `locations` of the microsystem that it belongs to.
+   $ handoff journeys --microsystems microsystems.yaml events.jsonl | grep '"kind":null'
+
+b  No event of type `stroke_arrival` was ever seen, so `stroke` judged nothing. Does a feed know it
+   under another name? These are the types that came.
+   $ handoff decode --microsystems microsystems.yaml events.jsonl | grep -o '"type":"[^"]*' | \\
+       sort | uniq -c
+"""
+
+
+def test_a_report_says_what_the_history_teaches(handoff, inputs):
+    assert handoff("report", *ARGUMENTS) == (0, REPORT, NOTICED)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_line_is_wider_than_asked_for(handoff, inputs, width):
+    found = handoff("report", *ARGUMENTS, "--width", width)
+    assert found.code == 0
+    assert max(map(len, found.out.splitlines())) <= width
+    assert "MRN" not in found.out
+
+
+def test_ascii_is_ascii(handoff, inputs):
+    assert handoff("report", *ARGUMENTS, "--ascii").out.isascii()
+
+
+def test_patients_have_their_keys_only_when_asked_for(handoff, inputs):
+    for form in ("text", "json"):
+        assert "MRN" not in handoff("report", *ARGUMENTS, "--format", form).out
+        assert "MRN-ann" in handoff("report", *ARGUMENTS, "--format", form, "--identifiers", "full").out
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def on_a_terminal(monkeypatch, **environment):
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm-256color", "COLORTERM": "truecolor"} | environment).items():
+        monkeypatch.setenv(name, value)
+    out = Terminal()
+    assert main(["report", *ARGUMENTS], io.BytesIO(), out, io.StringIO()) == 0
+    return out.getvalue()
+
+
+STYLE = re.compile(r"\x1b\[([\d;]*)m")
+
+
+def test_a_terminal_shows_the_same_words_in_colour(handoff, inputs, monkeypatch):
+    painted = on_a_terminal(monkeypatch)
+    assert any("38;2;213;94;0" in codes for codes in STYLE.findall(painted))
+    plain = [line.rstrip() for line in STYLE.sub("", painted).splitlines()]
+    assert plain == REPORT.splitlines()
+
+
+def test_no_color_is_respected_on_a_terminal(handoff, inputs, monkeypatch):
+    codes = {
+        code for found in STYLE.findall(on_a_terminal(monkeypatch, NO_COLOR="1")) for code in found.split(";")
+    }
+    assert codes <= {"", "0", "1", "2"}  # bold and dim are no colours
+
+
+def test_the_width_of_a_terminal_is_taken_within_reason(handoff, inputs, monkeypatch):
+    for columns, widest in (("40", 60), ("80", 80), ("300", 120)):
+        text = STYLE.sub("", on_a_terminal(monkeypatch, COLUMNS=columns))
+        assert max(map(len, text.splitlines())) <= widest
+
+
+def test_the_picture_is_an_svg_of_the_same_text_and_the_same_each_time(handoff, inputs, tmp_path):
+    assert handoff("report", *ARGUMENTS, "--svg", "report.svg", "--format", "json").code == 0
+    first = (tmp_path / "report.svg").read_text(encoding="utf-8")
+    assert handoff("report", *ARGUMENTS, "--svg", "report.svg").out == REPORT
+    assert (tmp_path / "report.svg").read_text(encoding="utf-8") == first
+    text = "".join(ET.fromstring(first).itertext()).replace("\xa0", " ")
+    assert "False alarm: the care was in time, only the charting was late" in text
+    assert "MRN" not in text
+
+
+def test_json_is_the_data(handoff, inputs):
+    found = json.loads(handoff("report", *ARGUMENTS, "--format", "json").out)
+    assert (found["events"], found["patients"], found["test_patients"]) == (15, 6, 1)
+    (pack,) = found["packs"]
+    assert (pack["name"], [each["rule"] for each in pack["rules"]]) == ("rules", ["boarding", "ed-stay"])
+    assert found["unused"] == [{"rule": "stroke", "never_seen": ["stroke_arrival"]}]
+    pair = found["handoffs"][0]
+    assert (pair["from"], pair["to"], pair["defects"], pair["opportunities"]) == ("ed", "w4", 1, 3)
+    assert [(each["verdict"], each["false_alarm"]) for each in found["cases"]] == [
+        ("late", False),
+        ("met", True),
+        ("open", False),
+    ]
+    assert found["load"]["fired"] == 3
+
+
+def test_a_change_of_a_rule_is_tried_without_a_file_being_touched(handoff, inputs, tmp_path):
+    found = json.loads(handoff("report", *ARGUMENTS, "--format", "json", "--set", "boarding.grace=110m").out)
+    assert (found["load"]["fired"], found["load"]["charted_late"]) == (1, 0)
+    assert (tmp_path / "rules.yaml").read_text(encoding="utf-8") == RULES
+    wrong = handoff("report", *ARGUMENTS, "--set", "boarding.graze=2h")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err == (
+        "handoff: report: --set: rule `boarding` has no key `graze` that could be changed; did you mean `grace`?\n"
+    )
+
+
+def test_suggested_commands_run(handoff, inputs):
+    out = handoff("report", *ARGUMENTS).out
+    commands = re.findall(r"^   \$ handoff (.*(?:\\\n.*)*)", out, re.MULTILINE)
+    assert commands
+    for command in commands:
+        words = command.replace("\\\n", " ").split("|")[0].split()
+        assert handoff(*words).code == 0, command
+
+
+def test_the_number_of_processes_changes_nothing(handoff, inputs):
+    assert handoff("report", *ARGUMENTS, "--jobs", "3").out == REPORT
+
+
+def test_where_all_rules_are_in_shadow_they_judge_the_handoffs(handoff, inputs):
+    found = handoff("report", *ARGUMENTS, "--set", "boarding.mode=shadow", "--set", "stroke.mode=shadow")
+    assert "Emergency department → Ward 4 West" in found.out
+    assert "judged by rules in shadow, for there are no others" in found.out
+    assert "Rules in shadow would have fired 6 more" in found.out
+
+
+def test_an_empty_input_has_nothing_to_report_on(handoff, inputs):
+    found = handoff("report", "--rules", "rules.yaml", "-")
+    assert (found.code, found.out) == (0, "There is no event to report on.\n")
+    assert handoff("report", "--rules", "rules.yaml", "--format", "json", "-").out == '{"events":0}\n'
+
+
+def test_a_history_without_a_case_says_so(handoff, inputs):
+    found = handoff("report", "--rules", "rules.yaml", "-", stdin=event(1, "08:00", "triage", "p").encode())
+    assert found.code == 0
+    assert "No case, for no event of type decision_to_admit was ever seen: boarding." in found.out
+    assert "No rule judged a move between two places." in found.out
+    assert "No case went wrong and raised an alarm." in found.out
+    assert "No alarm would have fired." in found.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--rules", "rules.yaml"), 2, "report: which FILE? (`-` is stdin)"),
+        (("--rules", "none.yaml", "events.jsonl"), 3, "cannot read none.yaml: No such file or directory"),
+        (("--rules", "rules.yaml", "none.jsonl"), 3, "cannot read none.jsonl: No such file or directory"),
+        (("--rules", "empty.yaml", "events.jsonl"), 2, "report: there is no rule in empty.yaml"),
+        (
+            (*ARGUMENTS, "--svg", "events.jsonl"),
+            2,
+            "report: --svg events.jsonl would overwrite what is read from events.jsonl",
+        ),
+        ((*ARGUMENTS, "--svg", "no/where.svg"), 3, "cannot write no/where.svg: No such file or directory"),
+    ],
+)
+def test_wrong_input_is_said_and_nothing_is_printed(handoff, inputs, write, arguments, code, said):
+    write("empty.yaml", "rules: []\n")
+    assert handoff("report", *arguments) == (code, "", f"handoff: {said}\n")
+
+
+@pytest.mark.parametrize("width", ["59", "x", "1000"])
+def test_a_width_must_be_one_that_can_be_read(handoff, inputs, width):
+    found = handoff("report", *ARGUMENTS, "--width", width)
+    assert (found.code, found.out) == (2, "")
+    assert f"`{width}` is not a" in found.err
