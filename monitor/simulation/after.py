@@ -36,6 +36,8 @@ def notify(course: Course) -> None:
 def after_attendance(course: Course, left_at: Seconds) -> Seconds | None:
     """A patient goes home from the emergency department; returns when he or she is back, if ever."""
     chance = course.chance
+    if left_at >= course.clock.end:
+        return None
     _summary(course, left_at, 5 * HOUR)
     if chance.happens(0.05):
         return left_at + 2 * HOUR + chance.about(4 * DAY, WIDE)
@@ -45,6 +47,8 @@ def after_attendance(course: Course, left_at: Seconds) -> Seconds | None:
 def after_stay(course: Course, left_at: Seconds, *, psychiatric: bool) -> Seconds | None:
     """A patient goes home from a bed; returns when he or she is back, if ever."""
     chance, clock, practice = course.chance, course.clock, course.hospital.practice
+    if left_at >= clock.end:
+        return None
     _summary(course, left_at, 8 * HOUR)
     if not chance.happens(0.08):
         told_at = clock.at_office_hours(left_at + chance.about(12 * HOUR), chance.between(0, 4 * HOUR))

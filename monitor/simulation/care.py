@@ -39,6 +39,8 @@ def courses(hospital: Hospital) -> Iterator[Course]:
     clock = hospital.clock
     for day in range(hospital.options.days):
         for at, way in sorted(_arrivals(hospital, day), key=_when):
+            if at >= clock.midnights[day + 1]:
+                continue  # the day that loses an hour has none for them
             course = Course(hospital)
             again_at = way(course, at)
             while again_at is not None and again_at < clock.end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,12 @@ _BEYOND: Final = 300
 def midnight(day: date) -> Seconds:
     """The instant at which a local day begins."""
     return int(datetime(day.year, day.month, day.day, tzinfo=_ZONE).timestamp())
+
+
+@cache
+def clock(first: date, days: int) -> Clock:
+    """The clock of a log; its hospitals share it."""
+    return Clock(first, days)
 
 
 class Clock:

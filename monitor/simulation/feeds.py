@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.simulation.chance import WIDE
+from monitor.simulation.chance import WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
 from monitor.simulation.course import Seconds
 from monitor.simulation.hospital import Hospital
 
 _SILENT: Final = 3 * HOUR
 """How long a feed is silent, at most; in a short log a twelfth of it."""
+_LATE: Final = 0
 _QUEUE: Final = 40
 """How much faster than it came the queue of a feed that is back is sent."""
 
@@ -23,7 +24,8 @@ class Feeds:
         length = clock.end - clock.start
         lasting = min(_SILENT, length // 12)
         self._chance = hospital.chance
-        self._disorder = hospital.options.disorder
+        late = round(1000 * hospital.options.disorder)
+        self._lags = tickets({_LATE: late, **dict.fromkeys(range(1, 11), (1000 - late) // 10)})
         self._silent = {
             source: (clock.start + since, clock.start + since + lasting)
             for source, since in ((hospital.pas, length * 3 // 7), (hospital.epr, length * 9 // 14))
@@ -31,10 +33,11 @@ class Feeds:
 
     def deliver(self, source: str, recorded_at: Seconds) -> Seconds:
         """When a message that was recorded at an instant reaches the monitor."""
-        sent_at = recorded_at + self._chance.between(1, 15)
-        if self._chance.happens(self._disorder):
-            sent_at += self._chance.about(12 * MINUTE, WIDE)
+        lag = self._chance.one_of(self._lags)
+        if lag == _LATE:
+            lag = self._chance.about(12 * MINUTE, WIDE)
+        sent_at = recorded_at + lag
         silent = self._silent.get(source)
         if silent is not None and silent[0] <= sent_at < silent[1]:
-            sent_at = silent[1] + (sent_at - silent[0]) // _QUEUE
+            return silent[1] + (sent_at - silent[0]) // _QUEUE
         return sent_at

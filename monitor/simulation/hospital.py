@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from monitor.simulation.chance import Chance
-from monitor.simulation.clock import DAY, HOUR, Clock, midnight
+from monitor.simulation.clock import DAY, HOUR, clock, midnight
 from monitor.simulation.course import Seconds
 
 
@@ -151,7 +151,7 @@ class Hospital:
         self.options = options
         self.number = number
         self.facility = f"H{number}" if several else "RGH"
-        self.clock = Clock(options.start, options.days)
+        self.clock = clock(options.start, options.days)
         self.chance = Chance(f"{options.seed}/{self.facility}")
         self.size = options.wards / len(WARDS)
         self.wards = WARDS[: options.wards]

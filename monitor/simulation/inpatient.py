@@ -57,11 +57,13 @@ class Stay(NamedTuple):
 
 def inpatient(course: Course, stay: Stay) -> Seconds | None:
     """All stays up to the discharge; returns when the patient comes back, if ever."""
-    while True:
+    while stay.since < course.clock.end:
         next_stay = _intensive(course, stay) if stay.place is ICU else _on_ward(course, stay)
         if not isinstance(next_stay, Stay):
             return next_stay
         stay = next_stay
+    course.leave_bed(stay.place, stay.bed, stay.since)  # nobody looks so far ahead
+    return None
 
 
 def _on_ward(course: Course, stay: Stay) -> Stay | Seconds | None:
