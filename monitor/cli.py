@@ -339,6 +339,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RULE.KEY=VALUE",
         help="what if this key of a rule were different? May be repeated; the rule files stay as they are",
     )
+    report_.add_argument(
+        "--only",
+        action="append",
+        choices=("rules", "handoffs", "cases", "load", "next"),
+        help="show this part; may be repeated",
+    )
     report_.add_argument("--svg", metavar="FILE", help="also write it as a picture")
     report_.add_argument(
         "--width", type=_width, metavar="N", help="columns, from 60 on; default: the terminal's, else 100"

@@ -30,7 +30,7 @@ from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, Rule
 from monitor.report.learn import History, Report, learn
 from monitor.report.line import ASCII, UNICODE, Line, plain
-from monitor.report.show import lines_of
+from monitor.report.show import SECTIONS, lines_of
 from monitor.report.suggest import Invocation
 from monitor.rulefile.what_if import with_changes
 from monitor.runtime.replay import Input, replay, stays
@@ -158,14 +158,14 @@ def _show(found: Report | None, args: argparse.Namespace, streams: Streams) -> N
         _print(found, args, streams)
     if args.svg is not None and found is not None:
         width = args.width or _PIPED
-        write_file(args.svg, [_svg(lines_of(found, width, UNICODE), width)], streams)
+        write_file(args.svg, [_svg(lines_of(found, width, UNICODE, _sections(args)), width)], streams)
 
 
 def _print(found: Report, args: argparse.Namespace, streams: Streams) -> None:
     console = Console(file=streams.stdout, highlight=False)
     width = args.width or (min(max(console.width, NARROWEST), _WIDEST) if console.is_terminal else _PIPED)
     glyphs = ASCII if args.ascii or not _can_draw(streams) else UNICODE
-    lines = lines_of(found, width, glyphs)
+    lines = lines_of(found, width, glyphs, _sections(args))
     if not console.is_terminal:
         streams.print_all(plain(line) + "\n" for line in lines)
         return
@@ -173,6 +173,10 @@ def _print(found: Report, args: argparse.Namespace, streams: Streams) -> None:
     with console.capture() as painted:
         _paint(console, lines)
     streams.print(painted.get())
+
+
+def _sections(args: argparse.Namespace) -> Sequence[str]:
+    return args.only or SECTIONS
 
 
 def _can_draw(streams: Streams) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -17,31 +17,37 @@ from monitor.report.load import AlarmLoad, RoleLoad, Shift, ShiftLoad, following
 from monitor.report.rules import RuleFigures
 from monitor.report.timeline import draw
 
+SECTIONS: Final = ("rules", "handoffs", "cases", "load", "next")
+"""The parts of a report, in order."""
 _SUPERSCRIPTS: Final = {"10^-1": "10⁻¹", "10^-2": "10⁻²", "10^-3": "10⁻³"}
 _LATE: Final = {"charting": "the charting", "feed": "the feed", "record": "the record"}
 """What was late where the care was not."""
+_ROW: Final = 4
+"""Shifts from which on a row of bars shows something."""
 _MOST: Final = 8
 """Handoffs and roles that are shown."""
 
 
-def lines_of(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
-    """The whole report, `width` columns wide."""
+def lines_of(
+    report: Report, width: int, glyphs: Glyphs, sections: Collection[str] = SECTIONS
+) -> Iterator[Line]:
+    """The report, or some of its `SECTIONS`, `width` columns wide."""
     zone = ZoneInfo(report.timezone)
-    yield from _title(report, zone, width, glyphs)
-    for number, (heading, note, lines) in enumerate(
+    parts = (
+        ("Rules", "met, of the decided; delays are after the deadline", _rules(report, width, glyphs)),
+        ("Handoffs", "least reliable first; with 95 % intervals", _handoffs(report, width, glyphs)),
+        ("Worst cases", "", _cases(report, zone, width, glyphs)),
         (
-            ("Rules", "met, of the decided; delays are after the deadline", _rules(report, width, glyphs)),
-            ("Handoffs", "least reliable first; with 95 % intervals", _handoffs(report, width, glyphs)),
-            ("Worst cases", "", _cases(report, zone, width, glyphs)),
-            (
-                "Alarm load",
-                "what each role would have been told, by 12-hour shift",
-                _load(report.load, width, glyphs),
-            ),
-            ("What to try next", "", _suggested(report, width)),
+            "Alarm load",
+            "what each role would have been told, by 12-hour shift",
+            _load(report.load, width, glyphs),
         ),
-        1,
-    ):
+        ("What to try next", "", _suggested(report, width)),
+    )
+    yield from _title(report, zone, width, glyphs)
+    for number, (name, (heading, note, lines)) in enumerate(zip(SECTIONS, parts, strict=True), 1):
+        if name not in sections:
+            continue
         yield []
         title = f"{number} {heading}"
         fits = len(title) + 2 + len(note) <= width
@@ -287,12 +293,11 @@ def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
     yield from _sparks(load, width, glyphs)
     false = load.charted_late + load.withdrawn
     if load.fired:
-        yield from paragraph(
-            f"{load.fired:,} alerts fired, {false:,} of them ({100 * false / load.fired:.0f} %) falsely: "
-            f"{load.charted_late:,} for what was done in time and charted late, {load.withdrawn:,} withdrawn after a "
-            "correction.",
-            width,
-        )
+        told = f"{load.fired:,} {'alert' if load.fired == 1 else 'alerts'} fired, "
+        if false:
+            told += f"{false:,} ({100 * false / load.fired:.0f} %) of them falsely: {load.charted_late:,} for what was done "
+            told += f"in time and charted late, {load.withdrawn:,} withdrawn after a correction."
+        yield from paragraph(told if false else f"{told}none of them falsely.", width)
     if load.shadow_fired:
         yield from paragraph(
             f"Rules in shadow would have fired {load.shadow_fired:,} more: "
@@ -305,7 +310,7 @@ def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
 def _sparks(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
     """Alarms in each shift as a row of small bars, for days and for nights; of a long history the end."""
     most = max(load.per_shift)
-    if not most or load.first is None:
+    if not most or load.first is None or len(load.per_shift) < _ROW:
         return
     shifts = [Shift(*load.first)]
     for _ in load.per_shift[1:]:

@@ -267,11 +267,11 @@ def _alarm_words(alarm: Alarm, glyphs: Glyphs) -> tuple[str, str, str]:
 
 
 def _fill_named(bar: Row, start: int, end: int, char: str, style: str, name: str) -> None:
-    """A stretch, with its name in the middle where there is room."""
+    """A stretch, the first column of which is a mark, with its name in the middle where there is room."""
     bar.fill(start, end, char, style)
-    room = end - start - 2
+    room = end - start - 1
     if name and len(name) + 2 <= room:
-        bar.put(start + 1 + (end - start - len(name) - 2) // 2, f" {name} ", f"{style} name")
+        bar.put(start + 1 + (room - len(name) - 2) // 2, f" {name} ", f"{style} name")
 
 
 def _grouped(said: Sequence[tuple[datetime, str, str]], scale: Scale) -> list[Label]:

@@ -21,7 +21,7 @@ RESERVED = {
 }
 EVERYWHERE = {"msgspec", "pydantic", "pydantic_core"}
 # What pure packages may have of the standard library: nothing that reads a clock, a file or the world.
-PURE = ("core", "formats", "rulefile")
+PURE = ("core", "formats", "rulefile", "report")
 PURE_STANDARD = {
     *(
         "__future__",
@@ -34,7 +34,19 @@ PURE_STANDARD = {
         "enum",
         "functools",
     ),
-    *("hashlib", "heapq", "itertools", "json", "math", "operator", "re", "string", "types", "typing"),
+    *(
+        "hashlib",
+        "heapq",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "string",
+        "textwrap",
+        "types",
+        "typing",
+    ),
     *("unicodedata", "uuid", "xml", "zlib", "zoneinfo", "codecs", "statistics", "graphlib", "binascii"),
 }
 

@@ -113,7 +113,7 @@ def test_late_handoff_shows_where_the_patient_was_the_deadline_and_how_late_the_
             06:00            08:00           10:00            12:00            14:00           16:00
 where       █ Emergency department ████████████████████████████████████████████████████████▓▓▓▓▓▓▓▓▓
                                                               ┊                Ward 4 West ╯
-happened                     ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒▒▒▒▒▒ 3 h 29 min late ▒▒▒▒▒◆
+happened                     ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒▒▒▒▒ 3 h 29 min late ▒▒▒▒▒▒◆
                              ╰ 08:00 decision to admit        ╰ 12:00 deadline             │
                                                               ┊ 15:29 moved to Ward 4 West ╯
 alarm                                                 △───────▲━━━━━━━━━━━━━━━━━━━━━━━━━━━━■
@@ -167,7 +167,7 @@ def test_an_overdue_case_is_open_to_the_right():
           Mon 5 Jan
                    08:00          10:00           12:00          14:00
 where       █ Emergency department ██████████████████████████████████████
-happened           ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+happened           ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃ 3 h and nothing came
                    ╰ 08:00 decision to admit      ╰ 12:00 deadline
 alarm                                             ▲━━━━━━━━━━━━━━━━━━━━━━
                                                   ╰ 12:00 alarm to bed manager
@@ -181,7 +181,7 @@ def test_what_never_came_ends_where_it_was_given_up():
         == """\
           Mon 5 Jan                           Tue 6 Jan
                     12:00        18:00        00:00        06:00        12:00
-happened    ●━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒▒ 1 day and nothing came ▒▒▒▒▒▒▒▒▒▒▒▒▒✗
+happened    ●━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒ 1 day and nothing came ▒▒▒▒▒▒▒▒▒▒▒▒▒▒✗
             │       ╰ 12:00 deadline                                    │
             ╰ 08:00 decision to admit                                   │
                     ┊      Tue 12:00 nothing came; no longer waited for ╯
