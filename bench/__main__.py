@@ -39,7 +39,10 @@ def main() -> None:
         todo = plan(folder, events, rounds, set(args.only or GROUPS))
         for log, what in todo.logs.items():
             say(f"log: {log}")
-            what.write(folder / log)
+            try:
+                what.write(folder / log)
+            except RuntimeError as error:  # what is measured on it will be missing from the table
+                say(f"log: {log}: not written: {error}")
         taken = take_all(todo.tasks, say)
         found = sections(Results(taken))
         known = facts(folder, log_of(events), taken)

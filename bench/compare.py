@@ -18,6 +18,7 @@ def with_ours(path: str, peer: str, ours: str) -> Taken:
     `ours` is a file that holds our verdicts, or will.
     """
     module = importlib.import_module(f"bench.peers.{peer}")
+    taken: Taken
     taken, found = module.run(path)
     words = {"overdue": "open", **getattr(module, "WORDS", {})}
     expected = {

@@ -72,5 +72,6 @@ def decoded(path: str, decoder: str) -> Taken:
                 decode(line)
         return number
 
-    taken, taken.events = timed(work)
+    taken, number = timed(work)
+    taken.events = number
     return taken

@@ -29,7 +29,9 @@ class Network(msgspec.Struct, frozen=True):
         """Simulate into a folder, without the truth, which is not measured."""
         options = ["--seed", str(self.seed), "--days", str(DAYS), "--hospitals", str(self.hospitals)]
         command = [sys.executable, "-m", "monitor", "simulate", *options, "--no-truth", "--out", str(folder)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
         (folder / COMMAND).write_text(done.stdout.strip().splitlines()[-1])
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from functools import partial
 from random import Random
-
-import msgspec
 
 from bench.log import MINUTE, Message, journey, line
 from bench.measure import Taken, timed
@@ -41,8 +40,8 @@ def cost(open_journeys: int) -> Taken:
         engine = _engine()
         _observe(engine, _arrived(_begun(models, range(open_journeys), open_journeys, slice(0, 2))))
         events = _arrived(_begun(models, followed, open_journeys, slice(2, 6)))
-        events = [event for event in events if event.arrived_at >= engine.now[0]]
-        taken, _ = timed(lambda engine=engine, events=events: _observe(engine, events))
+        events = [event for event in events if event.recorded_at >= engine.now[0]]
+        taken, _ = timed(partial(_observe, engine, events))
         total.cpu += taken.cpu
         total.wall += taken.wall
         total.events += len(events)
@@ -60,7 +59,7 @@ def memory(journeys: int) -> Taken:
     events = [_as_arrived(canonical.decode(each)) for each in lines]
     decoded = tracemalloc.get_traced_memory()[0] - before
     _observe(engine, events)
-    engine.advance(events[-1].arrived_at)
+    engine.advance(events[-1].recorded_at)
     del events
     gc.collect()
     held = tracemalloc.get_traced_memory()[0] - before
@@ -84,13 +83,15 @@ def _begun(models: list[list[Message]], numbers: Sequence[int], of: int, part: s
         shift = number * WINDOW // of
         for message in models[number % len(models)][part]:
             if part.start is None or message.at + shift < UNTIL:
-                yield msgspec.structs.replace(
-                    message,
-                    id=f"{number}-{message.id}",
-                    journey=number,
-                    visit=f"V{number:08}",
-                    at=message.at + shift,
-                    recorded_at=message.recorded_at + shift,
+                yield Message(
+                    f"{number}-{message.id}",
+                    message.type,
+                    number,
+                    f"V{number:08}",
+                    message.at + shift,
+                    message.recorded_at + shift,
+                    message.places,
+                    message.attributes,
                 )
 
 
