@@ -96,7 +96,9 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
     sighted = [rule for rule in rules if rule.id not in blind]
     live = [rule for rule in sighted if rule.mode == "live"]
     handoffs, pending = handoff_figures(live or sighted, cases, visits_of(history.stays), registry)
-    fired = fired_alerts(history.alerts)
+    ids = {rule.id for rule in rules}
+    alerts = [change for change in history.alerts if change.rule in ids]  # others are of silent feeds
+    fired = fired_alerts(alerts)
     shadow = [rule.id for rule in rules if rule.mode == "shadow"]
     first_at = history.events[0].arrived_at or history.events[0].recorded_at
     return Report(
@@ -114,7 +116,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         handoffs=handoffs,
         pending_handoffs=pending,
         cases=_stories(history, live or sighted, cases, fired, worst, identifiers=identifiers),
-        load=alarm_load(rules, history.alerts, first_at, history.until, registry.timezone),
+        load=alarm_load(rules, alerts, first_at, history.until, registry.timezone),
         suggestions=suggestions(
             Findings(
                 rules=rules,

@@ -153,7 +153,7 @@ def _resolve(alert: Fired, change: AlertChange) -> None:
 
 def alarm_load(
     rules: Sequence[CaseRule],
-    alerts: Iterable[AlertChange],
+    alerts: Sequence[AlertChange],
     first: datetime,
     last: datetime,
     zone: ZoneInfo,
@@ -166,14 +166,13 @@ def alarm_load(
     shifts = shifts_between(first, last, zone)
     told: dict[str, list[tuple[Shift, int]]] = defaultdict(list)
     shadow: list[tuple[Shift, int]] = []
-    of_rules = [change for change in alerts if change.rule in by_id]
-    for change in of_rules:
+    for change in alerts:
         rule = by_id[change.rule]
         if change.state == "firing":
             of_role = told[receiver(rule, change.level)] if rule.mode == "live" else shadow
             of_role.append((shift_of(change.at, zone), change.level))
-    fired = [each for each in fired_alerts(of_rules) if by_id[each.rule].mode == "live"]
-    shadow_fired = len({change.alert for change in of_rules if change.level >= 0}) - len(fired)
+    fired = [each for each in fired_alerts(alerts) if by_id[each.rule].mode == "live"]
+    shadow_fired = len({change.alert for change in alerts if change.level >= 0}) - len(fired)
     reasons = Counter(each.reason for each in fired if each.since is None)
     everything = [entry for entries in told.values() for entry in entries]
     roles = [_role_load(role, entries, shifts) for role, entries in told.items()]

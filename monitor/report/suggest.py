@@ -18,6 +18,14 @@ from monitor.report.load import FALSE, Fired
 from monitor.report.rules import RuleFigures, awaited_types, is_seen, without_case
 
 _GRACES: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10, 15, 20, 30, 45, 60, 90, 120))
+_ROUND: Final = tuple(
+    timedelta(minutes=minutes)
+    for minutes in (
+        *(10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 360, 480, 600, 720, 1080),
+        *(24 * 60 * days for days in (1, 1.5, 2, 3, 4, 5, 7, 10, 14, 21, 30, 45, 60, 90)),
+    )
+)
+"""Deadlines that people would set."""
 _STATE_OF_AFFAIRS: Final = 0.3
 """A rule that is broken more often than this describes how things are; an alarm for it tells nobody anything new."""
 _MOST: Final = 5
@@ -75,10 +83,11 @@ class Findings(NamedTuple):
 
 def suggestions(found: Findings) -> list[Suggestion]:
     """At most one of each kind, five in all: what the record lacks, what alarms are false or too many, where handoffs fail."""
-    loudest = list(_loudest(found))
+    charting = list(_charting_delay(found))
+    loudest = list(_loudest(found, {each.about for each in charting}))
     return [
         *_never_charted(found),
-        *_charting_delay(found),
+        *charting,
         *loudest,
         *_worst_handoff(found, {each.about for each in loudest}),
         *_ready(found),
@@ -159,21 +168,25 @@ def _grace_now(alerts: Sequence[Fired]) -> timedelta:
     return max(min(after, default=timedelta(0)), timedelta(0))
 
 
-def _loudest(found: Findings) -> Iterator[Suggestion]:
-    """The rule that fires most: whether it is an alarm at all, and what a later deadline would leave of it."""
+def _loudest(found: Findings, told: Collection[str]) -> Iterator[Suggestion]:
+    """The rule, not `told` of, with the most alarms that were not false: whether it is an alarm at all, and what a later
+    deadline would leave of it.
+    """
     alarms = Counter(each.rule for each in found.fired)
-    blind = blind_rules(found.rules, found.figures, found.seen)
-    loud = [(rule, number) for rule, number in alarms.items() if rule not in blind and number >= _FEW]
+    true = Counter(each.rule for each in found.fired if each.reason not in FALSE)
+    passed_over = {*told, *blind_rules(found.rules, found.figures, found.seen)}
+    loud = [(rule, number) for rule, number in true.items() if rule not in passed_over and number >= _FEW]
     if not loud:
         return
-    rule_id, number = min(loud, key=lambda each: (-each[1], each[0]))
+    rule_id = min(loud, key=lambda each: (-each[1], each[0]))[0]
+    number = alarms[rule_id]
     rule = next(each for each in found.rules if each.id == rule_id)
     cases = [case for case in found.verdicts if case.rule == rule_id]
     broken = sum(case.overdue or case.verdict in ("late", "missed", "violated") for case in cases)
     judged = broken + sum(case.verdict == "met" for case in cases)
     share = broken / judged if judged else 0.0
     text = (
-        f"`{rule_id}` is the loudest: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
+        f"`{rule_id}` is {'the next loudest' if any(alarms[each] > number for each in told) else 'the loudest'}: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
         f"{_share(share)} of its cases are not met. "
     )
     longer = _longer(rule, cases, found.until)
@@ -206,17 +219,19 @@ class _Longer(NamedTuple):
 
 
 def _longer(rule: CaseRule, cases: Sequence[CaseVerdict], until: datetime) -> _Longer | None:
-    """The smallest of some later deadlines that would halve what is late or missing; else the latest."""
+    """The smallest round deadline, up to three times as long, that would halve what is late or missing; else the longest."""
     limit = _limit(rule)
     if limit is None:
         return None
     key, before = limit
     broken = [case for case in cases if case.overdue or case.verdict in ("late", "missed")]
     found = None
-    for factor in (1.25, 1.5, 2, 3):
-        more = (factor - 1) * before.total_seconds()
+    for longer in _ROUND:
+        if not before < longer <= 3 * before:
+            continue
+        more = (longer - before).total_seconds()
         left = sum(_is_over(case, more, until) for case in broken)
-        found = _Longer(key, duration_text(before * factor), left)
+        found = _Longer(key, duration_text(longer), left)
         if 2 * left <= len(broken):
             break
     return found if found is not None and found.left < len(broken) else None

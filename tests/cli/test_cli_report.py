@@ -220,7 +220,21 @@ def test_the_picture_is_an_svg_of_the_same_text_and_the_same_each_time(handoff, 
 
 def test_parts_of_it_can_be_shown_alone(handoff, inputs):
     out = handoff("report", *ARGUMENTS, "--only", "handoffs", "--only", "next").out
-    assert re.findall(r"^\d .*?(?=  |$)", out, re.MULTILINE) == ["2 Handoffs", "5 What to try next"]
+    assert [line[:10] for line in out.splitlines() if re.match(r"\d [A-Z]", line)] == [
+        "2 Handoffs",
+        "5 What to ",
+    ]
+
+
+def test_the_alert_of_a_silent_feed_is_no_rules(handoff, inputs, write):
+    write("microsystems.yaml", REGISTRY + "sources: {PAS: {silent_after: 15m}}\n")
+    beats = "".join(
+        event(f"h{hour}", f"{hour:02}:00", "heartbeat", "-", source="PAS")
+        for hour in (9, 10, 11, 12, 13, 14, 15)
+    )
+    write("events.jsonl", HISTORY + beats)
+    found = handoff("report", *ARGUMENTS, "--format", "json")
+    assert (found.code, json.loads(found.out)["load"]["fired"]) == (0, 3)
 
 
 def test_json_is_the_data(handoff, inputs):

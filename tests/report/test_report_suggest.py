@@ -107,6 +107,18 @@ def test_a_loud_rule_that_is_mostly_met_is_tried_with_more_time():
     assert suggested.command.endswith("--set drug.within=1h30m")
 
 
+def test_false_alarms_make_no_rule_loud_and_a_rule_is_told_of_once():
+    assert len(found(*false_alarms([5] * MANY))) == 2  # its grace, and the type that never came
+    rules = rules_of("""
+  - {id: drug, summary: s, severity: critical, when: {type: sepsis}, expect: {type: drug_given}, within: 1h}
+  - {id: bed, summary: s, severity: critical, when: {type: discharge}, expect: {type: transfer}, within: 4h}
+""")
+    false, changes = false_alarms([5] * MANY)
+    late, others = late_alarms([30] * 8, rule="bed")
+    suggested = found([*false, *late], [*changes, *others], rules=rules)
+    assert "`bed` is the next loudest: 8 of 18 alarms (44 %)" in suggested["bed"].finding
+
+
 def test_a_rule_that_waits_for_what_nobody_ever_charted_is_told_first():
     cases = [case("notice", "missed", decided=1500, reason="gave_up", patient=f"{n}") for n in range(MANY)]
     suggested = found(cases, [change(each, 60) for each in cases])
