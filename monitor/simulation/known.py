@@ -7,7 +7,7 @@ that the two can be compared; it is simple because a journey says of each messag
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -79,20 +79,13 @@ class KnownJourney(Struct, eq=False):
     patient: str
     end: Seconds
     facts: list[KnownFact]
-    of_type: dict[str, list[KnownFact]]
+    moves: list[KnownFact]
+    """Those of the facts that brought the patient to another place, or out."""
+    types: set[str]
 
-    def each(self, *types: str) -> list[KnownFact]:
+    def each(self, types: Collection[str]) -> list[KnownFact]:
         """The facts of these types, in order."""
-        if len(types) == 1:
-            return self.of_type.get(types[0], [])
-        found = [fact for name in types for fact in self.of_type.get(name, ())]
-        found.sort(key=by_number)
-        return found
-
-
-def by_number(fact: KnownFact) -> int:
-    """The order of the facts of a journey."""
-    return fact.number
+        return [fact for fact in self.facts if fact.type in types]
 
 
 def known(journey: Journey, end: Seconds, where: Where) -> list[KnownJourney]:
@@ -152,7 +145,6 @@ def _timeline(
     is_in: dict[str, Place] = {}
     open_visits: set[str] = set()
     facts: list[KnownFact] = []
-    of_type: dict[str, list[KnownFact]] = {}
     for number, (at, _, _, root, fact, telling) in enumerate(said):
         kind = fact.type
         visit = renamed.get(fact.visit, fact.visit)
@@ -170,12 +162,13 @@ def _timeline(
             open_visits.discard(key)
             after = is_in[key] = NOWHERE
         from_ = before if telling.from_ is None else where(telling.from_)
-        known_fact = KnownFact(
-            number, at, telling.unit, kind, root, visit, key, fact.attributes, from_, to, before, after
+        facts.append(
+            KnownFact(
+                number, at, telling.unit, kind, root, visit, key, fact.attributes, from_, to, before, after
+            )
         )
-        facts.append(known_fact)
-        of_type.setdefault(kind, []).append(known_fact)
-    return KnownJourney(patient, end, facts, of_type)
+    moves = [fact for fact in facts if fact.after != fact.before]
+    return KnownJourney(patient, end, facts, moves, {fact.type for fact in facts})
 
 
 def together(one: KnownFact, other: KnownFact) -> bool:
@@ -198,9 +191,7 @@ def stays(journey: KnownJourney, inside: Callable[[Place], bool]) -> list[tuple[
     """Each unbroken time in places that are `inside`: the fact that began it, and the one that ended it, if any."""
     entered: dict[str, KnownFact] = {}
     found: list[tuple[KnownFact, KnownFact | None]] = []
-    for fact in journey.facts:
-        if fact.after == fact.before:
-            continue
+    for fact in journey.moves:
         is_inside = inside(fact.after)
         if is_inside and fact.key not in entered:
             entered[fact.key] = fact

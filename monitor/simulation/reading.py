@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Final, Literal, NamedTuple
+from itertools import combinations
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from monitor.simulation.clock import DAY, HOLIDAYS, MINUTE, ZONE
 from monitor.simulation.course import Seconds
-from monitor.simulation.known import KnownFact, KnownJourney, Place, by_number, same_visit, stays, together
+from monitor.simulation.known import KnownFact, KnownJourney, Place, same_visit, stays, together
 
 _LONDON: Final = ZoneInfo(ZONE)
 _SATURDAY: Final = 5
@@ -23,7 +26,7 @@ Pair = Callable[[KnownFact, KnownFact], bool]
 Verdict = Literal["met", "late", "missed", "violated", "void", "open"]
 
 
-class Finding(NamedTuple):
+class Finding(Struct, gc=False):
     """What became of one case; `of` is its trigger. An open one is not decided."""
 
     of: KnownFact
@@ -33,7 +36,7 @@ class Finding(NamedTuple):
     delay_seconds: Seconds | None = None
 
 
-class Due(NamedTuple):
+class Due(Struct, gc=False):
     """When an answer is due; `last` is the last second that is in time."""
 
     at: Seconds
@@ -93,6 +96,24 @@ def _midnight_after(day: date) -> Due:
     return Due(at, at - 1)
 
 
+class _Asked(Struct, gc=False):
+    """What a trigger asked for: what answered and what stopped it, if anything did, and when the answer was due."""
+
+    trigger: KnownFact
+    came: KnownFact | None
+    stopped: KnownFact | None
+    due: Due
+
+
+def _waits(asked: _Asked, later: KnownFact, pair: Pair, give_up: Seconds) -> bool:
+    """Whether an answer is still waited for when a later trigger comes."""
+    if not pair(asked.trigger, later):
+        return False
+    if any(end is not None and end.number <= later.number for end in (asked.came, asked.stopped)):
+        return False
+    return later.at <= asked.due.at + give_up
+
+
 def answered(
     journey: KnownJourney,
     triggers: Iterable[KnownFact],
@@ -100,30 +121,24 @@ def answered(
     limit: Limit,
     *,
     stop: Test | None = None,
-    give_up: Seconds | None = DAY,
+    give_up: Seconds = DAY,
     once: bool = False,
     pair: Pair = same_visit,
     answer_pair: Pair | None = None,
-    stop_pair: Pair | None = None,
     not_before: Seconds = 0,
 ) -> Iterator[Finding]:
     """Each trigger asks for an answer; `stop` says that none is owed any more.
 
     With `once` a trigger that comes while an earlier one still waits (and has not been given up) asks for nothing new.
     """
-    asked: list[tuple[KnownFact, KnownFact | None, KnownFact | None, Due]] = []
+    asked: list[_Asked] = []
     for trigger in triggers:
-        if once and any(
-            pair(earlier, trigger)
-            and not any(end is not None and end.number <= trigger.number for end in (came, stopped))
-            and (give_up is None or trigger.at <= due.at + give_up)
-            for earlier, came, stopped, due in asked
-        ):
+        if once and asked and any(_waits(each, trigger, pair, give_up) for each in asked):
             continue
         came = first_answer(journey, trigger, answer, answer_pair or pair, not_before)
-        stopped = None if stop is None else first_after(journey, trigger, stop, stop_pair or pair)
+        stopped = None if stop is None else first_after(journey, trigger, stop, pair)
         due = limit(trigger)
-        asked.append((trigger, came, stopped, due))
+        asked.append(_Asked(trigger, came, stopped, due))
         yield judged(trigger, came, stopped, due, give_up, journey.end)
 
 
@@ -135,7 +150,7 @@ def judged(
     give_up: Seconds | None,
     end: Seconds,
 ) -> Finding:
-    """The verdict of an answer that came or not, and of what stopped the waiting."""
+    """The verdict of an answer that came or not, and of what stopped the waiting; None gives up never."""
     if stopped is not None and (came is None or stopped.number < came.number):
         if stopped.at <= due.last:
             return Finding(trigger, "void", stopped.at)
@@ -190,24 +205,22 @@ def preceded(
     needed: Test,
     *,
     within: Seconds | None = None,
-    undone: Test | None = None,
-    pair: Pair = same_visit,
-    needed_pair: Pair | None = None,
 ) -> Iterator[Finding]:
-    """Before each trigger there was what it needs, not too long ago, and nothing has undone it since."""
+    """Before each trigger, or at its instant, there was in its visit what it needs, and not too long ago."""
     for trigger in triggers:
-        ready = False
-        for fact in journey.facts:
-            if fact.number >= trigger.number and not together(trigger, fact):
-                break
-            if fact is trigger:
-                continue
-            if undone is not None and fact.number < trigger.number and undone(fact) and pair(trigger, fact):
-                ready = False  # what is at the trigger's own instant after this one may still make it so
-            soon = within is None or fact.at >= trigger.at - within or together(trigger, fact)
-            if soon and needed(fact) and (needed_pair or pair)(trigger, fact):
-                ready = True
+        ready = _was_before(journey, trigger, needed, within)
         yield Finding(trigger, "met" if ready else "violated", trigger.at)
+
+
+def _was_before(journey: KnownJourney, trigger: KnownFact, needed: Test, within: Seconds | None) -> bool:
+    for fact in journey.facts:
+        if fact.number >= trigger.number and not together(trigger, fact):
+            return False
+        if fact is trigger or not needed(fact) or not same_visit(trigger, fact):
+            continue
+        if within is None or fact.at >= trigger.at - within or together(trigger, fact):
+            return True
+    return False
 
 
 def spared(
@@ -223,13 +236,7 @@ def spared(
     """For so long after each trigger, or until something ends the watch, the harm does not come."""
     for trigger in triggers:
         over = trigger.at + seconds
-        came = None
-        for fact in journey.facts:
-            if trigger.at < fact.at <= over and harm(fact) and (harm_pair or pair)(trigger, fact):
-                if together(trigger, fact):
-                    continue
-                came = fact
-                break
+        came = _harmed(journey, trigger, harm, over, harm_pair or pair)
         ended = None if until is None else first_after(journey, trigger, until, pair)
         if came is not None and (ended is None or came.number < ended.number):
             yield Finding(trigger, "violated", came.at)
@@ -241,40 +248,47 @@ def spared(
             yield Finding(trigger, "open")
 
 
+def _harmed(
+    journey: KnownJourney, trigger: KnownFact, harm: Test, over: Seconds, pair: Pair
+) -> KnownFact | None:
+    """The first harm after the trigger's own instant."""
+    for fact in journey.facts[trigger.number + 1 :]:
+        if (
+            harm(fact)
+            and pair(trigger, fact)
+            and trigger.at < fact.at <= over
+            and not together(trigger, fact)
+        ):
+            return fact
+    return None
+
+
 def stayed(
     journey: KnownJourney,
     _brought: Iterable[KnownFact],
     inside: Callable[[Place], bool],
     limit: Seconds,
-    *,
-    stop: Test | None = None,
-    give_up: Seconds | None = None,
 ) -> Iterator[Finding]:
-    """Each stay ends in time."""
+    """Each stay ends in time; one that does not is never given up."""
     for entered, left in stays(journey, inside):
         due = entered.at + limit
-        stopped = None if stop is None else first_after(journey, entered, stop, same_visit)
-        yield judged(entered, left, stopped, Due(due, due), give_up, journey.end)
+        yield judged(entered, left, None, Due(due, due), None, journey.end)
 
 
 def apart(
     journey: KnownJourney, _brought: Iterable[KnownFact], inside: Callable[[Place], bool], seconds: Seconds
 ) -> Iterator[Finding]:
     """No two visits are inside at once for longer than that."""
-    all_stays = stays(journey, inside)
-    for first, first_left in all_stays:
-        for second, second_left in all_stays:
-            if first.key == second.key or first.number > second.number:
-                continue
-            if first_left is not None and first_left.number <= second.number:
-                continue
-            over = second.at + seconds
-            ended = min(
-                (left for left in (first_left, second_left) if left is not None), key=by_number, default=None
-            )
-            if ended is not None and ended.at <= over:
-                yield Finding(second, "met", ended.at)
-            elif journey.end > over:
-                yield Finding(second, "violated", over)
-            else:
-                yield Finding(second, "open")
+    in_order = sorted(stays(journey, inside), key=lambda stay: stay[0].number)
+    for (first, first_left), (second, second_left) in combinations(in_order, 2):
+        if first.key == second.key or (first_left is not None and first_left.number < second.number):
+            continue
+        over = second.at + seconds
+        ends = [left for left in (first_left, second_left) if left is not None]
+        ended_at = min((left.at for left in ends), default=None)
+        if ended_at is not None and ended_at <= over:
+            yield Finding(second, "met", ended_at)
+        elif journey.end > over:
+            yield Finding(second, "violated", over)
+        else:
+            yield Finding(second, "open")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from monitor.simulation.course import Journey, Seconds
 from monitor.simulation.known import Where, known
@@ -20,7 +22,7 @@ for _rule, (_opening, _read) in STANDARDS.items():
     _BY_OPENING[_opening].append((_rule, _read))
 
 
-class Case(NamedTuple):
+class Case(Struct, frozen=True, gc=False):
     """One case as it stands at the end; `trigger` is the id of the fact that opened it."""
 
     trigger_at: Seconds
@@ -47,25 +49,35 @@ def cases(
     for each in known(journey, end, where):
         for opening, readings in standards.items():
             types, test = opening
-            if types.isdisjoint(each.of_type):
+            if types.isdisjoint(each.types):
                 continue
-            triggers = [fact for fact in each.each(*types) if test(fact)]
+            triggers = [fact for fact in each.each(types) if test(fact)]
             if not triggers:
                 continue
             for rule, read in readings:
-                for fact, verdict, decided_at, overdue, delay in read(each, triggers):
+                for found in read(each, triggers):
+                    fact = found.of
                     yield Case(
-                        fact.at, rule, each.patient, fact.id, fact.visit, verdict, decided_at, overdue, delay
+                        fact.at,
+                        rule,
+                        each.patient,
+                        fact.id,
+                        fact.visit,
+                        found.verdict,
+                        found.decided_at,
+                        found.overdue,
+                        found.delay_seconds,
                     )
 
 
 def line(case: Case) -> str:
     """A case as one line of truth.jsonl, with the keys of a replay's verdicts; no pack has steps."""
-    at, rule, patient, trigger, visit, verdict, _, overdue, delay = case
+    visit, delay = case.encounter, case.delay_seconds
     encounter = "null" if visit is None else f'"{visit}"'  # ids and keys of the simulation need no escapes
     return (
-        f'{{"rule":"{rule}","step":null,"patient":"{patient}","encounter":{encounter},"trigger":"{trigger}",'
-        f'"trigger_at":"{moment(at)}","verdict":"{verdict}","overdue":{"true" if overdue else "false"},'
+        f'{{"rule":"{case.rule}","step":null,"patient":"{case.patient}","encounter":{encounter},'
+        f'"trigger":"{case.trigger}","trigger_at":"{moment(case.trigger_at)}","verdict":"{case.verdict}",'
+        f'"overdue":{"true" if case.overdue else "false"},'
         f'"delay_seconds":{"null" if delay is None else delay}}}'
     )
 

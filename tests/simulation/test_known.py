@@ -103,7 +103,7 @@ def test_a_copy_that_overtakes_what_it_repeats_tells_it():
 def test_facts_are_in_order_and_of_one_second_by_type():
     journey = one(fact("discharge", 30), fact("triage", 10), fact("admit", 30), fact("triage", 30))
     assert ids(journey) == ["triage@10", "admit@30", "triage@30", "discharge@30"]
-    assert [each.id for each in journey.each("discharge", "admit")] == ["admit@30", "discharge@30"]
+    assert [each.id for each in journey.each({"discharge", "admit"})] == ["admit@30", "discharge@30"]
 
 
 def test_after_a_merge_all_is_known_under_the_surviving_key():
@@ -136,7 +136,7 @@ def test_a_message_without_a_visit_is_of_the_only_one_that_is_open():
         fact("discharge", 50, visit="V1"),
         fact("triage", 60, visit=None),
     )
-    assert [each.visit for each in journey.each("triage")] == [None, "V1", None, "V2"]
+    assert [each.visit for each in journey.each({"triage"})] == [None, "V1", None, "V2"]
 
 
 def test_a_fact_happens_where_the_visit_is():

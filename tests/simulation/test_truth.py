@@ -4,6 +4,9 @@ The truth is read from the journeys alone and shares no code with the monitor. `
 """
 
 import os
+import re
+import subprocess
+import sys
 from collections import Counter
 from datetime import date
 from functools import cache
@@ -12,7 +15,7 @@ from random import Random
 
 import pytest
 from comparing import difference, events_of, moment, replayed, truth
-from wild import REGISTRY, journeys, where
+from wild import LOCATIONS, REGISTRY, journeys, where
 
 from monitor.core.population import reliability
 from monitor.core.rule import (
@@ -70,6 +73,14 @@ def test_every_reliability_of_the_packs_has_a_truth():
         assert ([share.of], share.over, share.least) == (goal.of, goal.over.total_seconds(), goal.min)
 
 
+def test_the_truth_shares_no_code_with_the_monitor():
+    script = (
+        "import sys, monitor.simulation.truth; print(*(name for name in sys.modules if 'monitor.' in name))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert {name.split(".")[1] for name in shown.stdout.split()} == {"simulation"}
+
+
 # -- the simulated hospital --------------------------------------------------------------------------------
 
 STARTS = [date(2026, 1, 5), date(2026, 3, 23), date(2026, 10, 19), date(2026, 12, 21)]
@@ -118,6 +129,13 @@ def test_a_replay_of_a_simulated_hospital_finds_what_is_true(seed):
     instant = Random(seed).randrange(end - options.days * DAY, end)
     assert difference(replayed(rules(), known, events, end), true) == []
     assert difference(replayed(rules(), known, events, instant), truth(people, instant, where)) == []
+
+
+def test_a_replay_of_three_weeks_of_a_whole_hospital_finds_what_is_true():
+    options = Options(days=21)
+    known, lines = told(options)
+    true = truth(simulated(options), options.end, finder(owners(options)))
+    assert difference(replayed(rules(), known, events_of_lines(lines), options.end), true) == []
 
 
 @pytest.mark.parametrize("seed", range(2 + SEEDS))
@@ -186,26 +204,38 @@ def types_of(pattern):
 
 
 def wild(seed):
-    """Journeys for one of the rules, and an end."""
+    """Journeys for one of the rules, mostly in its places and at its pace, and an end."""
     chance = Random(f"wild {seed}")
     rule = rules()[seed % len(rules())]
-    types = [*types_of(rule.model_dump(mode="json")), "register", "admit", "transfer", "discharge"]
+    pattern = rule.model_dump(mode="json")
+    types = [*types_of(pattern), "register", "admit", "transfer", "discharge"]
+    kinds = set(re.findall(r"kind:([a-z-]+)", str(pattern)))
+    places = [*chance.sample(LOCATIONS, 4), *(each for each in LOCATIONS if where(each).kind in kinds)]
     start = chance.choice([MONDAY, EASTER])
-    span = chance.choice([4 * HOUR, DAY, 5 * DAY, 40 * DAY])
+    span = max(2 * HOUR, seconds_of(rule) * chance.choice([2, 6, 20]))
     end = start + int(span * chance.choice([0.6, 1, 1.5, 3]))
-    return journeys(chance, 12, types, start, span), end
+    return journeys(chance, 12, types, start, span, places), end
+
+
+def seconds_of(rule):
+    """About how long a rule waits."""
+    for name in ("within", "at_most", "longer_than"):
+        limit = getattr(rule, name, None)
+        if limit is not None:
+            return limit.days * DAY + getattr(limit, "seconds", 0)
+    return 12 * HOUR
 
 
 @pytest.mark.parametrize("part", range(6))
 def test_a_replay_of_senseless_journeys_finds_what_is_true(part):
-    for seed in range(part, 2 * len(rules()) + 6 * SEEDS, 6):
+    for seed in range(part, 3 * len(rules()) + 6 * SEEDS, 6):
         found, end = wild(seed)
         assert difference(replayed(rules(), REGISTRY, events_of(found), end), truth(found, end, where)) == []
 
 
 def test_the_senseless_journeys_try_every_rule():
     seen = Counter()
-    for seed in range(2 * len(rules())):
+    for seed in range(3 * len(rules())):
         found, end = wild(seed)
         seen.update(case.rule for case in truth(found, end, where).elements())
     assert set(STANDARDS) == set(seen)

@@ -54,17 +54,17 @@ _WORDS = {
 }
 
 
-def journeys(chance, number, types, start, span):
-    """So many journeys of facts of these types, up to `span` seconds long."""
-    return [_journey(chance, f"P{each}", types, start, span) for each in range(number)]
+def journeys(chance, number, types, start, span, locations=LOCATIONS):
+    """So many journeys of facts of these types, up to `span` seconds long, each in a few of the locations."""
+    return [_journey(chance, f"P{each}", types, start, span, locations) for each in range(number)]
 
 
-def _journey(chance, patient, types, start, span):
+def _journey(chance, patient, types, start, span, locations):
     count = chance.randrange(2, 30)
     step = chance.choice([1, 60, 900, 3600])  # coarse steps give equal instants
     times = sorted(start + chance.randrange(span // step) * step for _ in range(count))
     visits = [f"{patient}-V{each}" for each in range(chance.randrange(1, 4))]
-    places = chance.sample(LOCATIONS, 4)
+    places = chance.sample(locations, 4)
     facts = [
         _fact(chance, f"{patient}.{index}", patient, visits, places, chance.choice(types), at)
         for index, at in enumerate(times)
