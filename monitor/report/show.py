@@ -262,7 +262,7 @@ def sentences(story: Story) -> Iterator[Span]:
     """Care delay and charting delay, a sentence each."""
     came, delay = story.came, story.care_delay_seconds
     if story.verdict == "late" and came is not None and delay is not None:
-        yield f"Care: {spoken(delay)} after the deadline.", "late"
+        yield f"Care: {spoken(delay)} after the deadline.", "bad"
     elif story.verdict == "violated":
         yield f"Care: {story.summary}.", "bad"
     elif delay is not None and story.verdict != "met":

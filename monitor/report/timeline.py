@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.report.cases import MATERIAL, Alarm, Story, lanes
 from monitor.report.figures import spoken
-from monitor.report.line import Glyphs, Line, Row, clipped
+from monitor.report.line import Glyphs, Line, Row, Span, clipped
 
 _GUTTER: Final = 10
 """Columns for the names of the lanes."""
@@ -61,12 +61,11 @@ class Label(NamedTuple):
     """What marks at one column say, a line each."""
 
     column: int
-    texts: tuple[str, ...]
-    style: str = ""
+    texts: tuple[Span, ...]
 
     @property
     def longest(self) -> int:
-        return max(map(len, self.texts))
+        return max(len(text) for text, _ in self.texts)
 
     def covers(self, column: int) -> bool:
         """Whether the label, running to the left, would stand in the way of a line at a column."""
@@ -174,7 +173,7 @@ def _places(story: Story, scale: Scale, glyphs: Glyphs) -> list[Row]:
         if end - start >= len(name) + 2:
             bar.put(start + 1, name, f"{style} name")
         else:
-            labels.append(Label(start, (visit.place,), ""))
+            labels.append(Label(start, ((visit.place, ""),)))
     return [bar, *_labelled(labels, scale.width, glyphs)] if not bar.is_free(0, scale.width) else []
 
 
@@ -194,7 +193,7 @@ def _happened(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[
     elif came is not None:
         bar.fill(start, scale.column(came.at), glyphs.allowed, "met")
     if came is not None:
-        style = "met" if story.verdict == "met" else "late"
+        style = "met" if story.verdict == "met" else "bad"
         marks.append((came.at, glyphs.came, came.what, style))
     elif story.ended_at is not None:
         words = (
@@ -230,7 +229,7 @@ def _charted(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[R
     happened, known = scale.column(came.at), scale.column(steps[-1][0])
     words = f"{spoken((steps[-1][0] - came.at).total_seconds())} until {steps[-1][1]}"
     _fill_named(bar, happened, known, glyphs.charting, "charting", words)
-    bar.put(happened, glyphs.came, "met" if story.verdict == "met" else "late")
+    bar.put(happened, glyphs.came, "met" if story.verdict == "met" else "bad")
     for at, _ in steps:
         bar.put(scale.column(at), glyphs.charted, "charting")
     said = [(at, f"{clock.text(at)} {what}", "charting") for at, what in steps]
@@ -279,8 +278,8 @@ def _grouped(said: Sequence[tuple[datetime, str, str]], scale: Scale) -> list[La
     found: dict[int, Label] = {}
     for at, text, style in sorted(said, key=lambda each: each[0]):
         column = min(max(scale.column(at), 0), scale.width - 1)
-        before = found.get(column, Label(column, (), style))
-        found[column] = Label(column, (*before.texts, text), style)
+        before = found.get(column, Label(column, ()))
+        found[column] = Label(column, (*before.texts, (text, style)))
     return list(found.values())
 
 
@@ -323,8 +322,8 @@ def _leftward(labels: Sequence[Label], width: int) -> list[Label]:
 
 def _hang(rows: list[Row], label: Label, room: int, width: int, glyphs: Glyphs, *, left: bool) -> None:
     """Put a label on the first rows that are free where it and its line would be."""
-    texts = [clipped(text, room, glyphs) for text in label.texts]
-    column, height, longest = label.column, len(texts), max(map(len, texts))
+    texts = [(clipped(text, room, glyphs), style) for text, style in label.texts]
+    column, height, longest = label.column, len(texts), max(len(text) for text, _ in texts)
     start, end = (column - longest - 2, column + 1) if left else (column, column + longest + 3)
     top = 0
     while True:
@@ -340,6 +339,6 @@ def _hang(rows: list[Row], label: Label, room: int, width: int, glyphs: Glyphs, 
             row.put(column, glyphs.down, "quiet")
     last = glyphs.corner_left if left else glyphs.corner
     more = glyphs.tee_left if left else glyphs.tee
-    for number, (row, text) in enumerate(zip(rows[top : top + height], texts, strict=True), 1):
+    for number, (row, (text, style)) in enumerate(zip(rows[top : top + height], texts, strict=True), 1):
         row.put(column, last if number == height else more, "quiet")
-        row.put(column - len(text) - 1 if left else column + 2, text, label.style)
+        row.put(column - len(text) - 1 if left else column + 2, text, style)

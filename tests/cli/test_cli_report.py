@@ -216,6 +216,7 @@ def test_the_picture_is_an_svg_of_the_same_text_and_the_same_each_time(handoff, 
     text = "".join(ET.fromstring(first).itertext()).replace("\xa0", " ")
     assert "False alarm: the care was in time, only the charting was late" in text
     assert "MRN" not in text
+    assert "@font-face" not in first  # it fetches nothing from anywhere
 
 
 def test_parts_of_it_can_be_shown_alone(handoff, inputs):

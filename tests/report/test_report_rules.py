@@ -1,8 +1,10 @@
 """The figures of rules, and why some have none."""
 
+import pytest
 from report_making import case, rules_of
 
 from monitor.report.rules import awaited_types, opening_types, rule_figures, without_case
+from monitor.report.show import _percent
 
 RULES = rules_of("""
   - {id: board, summary: s, severity: warning, when: {type: decision}, expect: {type: [admit, transfer]}, within: 1h}
@@ -67,3 +69,11 @@ def test_the_types_that_open_a_case_and_that_it_waits_for_are_those_written():
         ["handoff_*"],
         [],
     ]
+
+
+@pytest.mark.parametrize(
+    ("met", "decided", "shown"),
+    [(0, 9, "0"), (9, 9, "100"), (1, 3, "33.3"), (2147, 2148, "99.9"), (1, 5000, "0.1")],
+)
+def test_all_and_nothing_are_shown_only_where_they_are(met, decided, shown):
+    assert _percent(met / decided) == shown

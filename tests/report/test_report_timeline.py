@@ -266,12 +266,12 @@ def test_every_label_hangs_on_a_line_from_its_mark_which_only_a_crowd_of_labels_
     columns = {column % width: lengths for column, lengths in labels}
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     wanted = [
-        Label(column, tuple(next(letters) * length for length in lengths))
+        Label(column, tuple((next(letters) * length, "") for length in lengths))
         for column, lengths in columns.items()
     ]
     rows = ["".join(row.chars) for row in _labelled(wanted, width, UNICODE)]
     for label in wanted:
-        for text in label.texts:
+        for text, _ in label.texts:
             (row,) = [number for number, row in enumerate(rows) if text[0] in row]
             assert rows[row][label.column] in "╰╯├┤"
             if len(wanted) < 4:
