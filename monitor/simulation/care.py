@@ -87,21 +87,17 @@ def elective(course: Course, at: Seconds) -> Seconds | None:
 
 
 def _comes(course: Course, at: Seconds) -> Seconds | None:
-    chance, hospital = course.chance, course.hospital
-    place = hospital.ward(WARD_5S)
-    order = course.order("pending_admit", at, hospital.at(place), order=hospital.new_order())
+    """Called for that morning: admitted and operated on, sent home, or told to come another day."""
+    chance = course.chance
+    place = course.hospital.ward(WARD_5S)
+    order = course.ask_for("pending_admit", at, place)
     if chance.happens(0.06):
         if chance.happens(0.7):
             course.withdrawn.append((order, at + chance.about(HOUR, NARROW)))
         return None
     if chance.happens(0.05):  # no bed today: on another day, with a new order or without one
         if chance.happens(0.5):
-            course.order(
-                "pending_admit",
-                at + chance.between(2, 9) * HOUR,
-                hospital.at(place),
-                order=hospital.new_order(),
-            )
+            course.ask_for("pending_admit", at + chance.between(2, 9) * HOUR, place)
         at += chance.between(23, 28) * HOUR
     bed = course.bed(place, at + 40 * MINUTE, 9 * HOUR)
     admitted_at = bed.at + chance.about(25 * MINUTE)

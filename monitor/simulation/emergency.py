@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.simulation.after import after_attendance, died
 from monitor.simulation.chance import NARROW, WIDE, tickets
@@ -32,6 +32,8 @@ _WORK_UP: Final = (75, 115, 115, 90, 52)
 _PROBLEM: Final = tickets(
     {"medical": 48, "injury": 27, "surgical": 14, "sepsis": 4, "stroke": 2, "mental": 5}
 )
+_ALWAYS_ADMITTED: Final = frozenset({"sepsis", "stroke"})
+_MENTAL_ADMITTED: Final = 0.35
 _FIRST_WARD: Final = {
     "medical": AMU,
     "sepsis": AMU,
@@ -45,13 +47,21 @@ _PATIENCE: Final = 9 * HOUR
 """How long a bed on the right ward is waited for, before one on another is looked for."""
 
 
+class _Attendance(NamedTuple):
+    """Who came, with what, and how much slower the night makes all."""
+
+    acuity: int
+    problem: str
+    registered_at: Seconds
+    slow: float
+
+
 def emergency(course: Course, arrived_at: Seconds) -> Seconds | None:
     """From the arrival to the end of the visit, wherever that is; returns when the patient comes back, if ever."""
-    chance, hospital = course.chance, course.hospital
+    chance = course.chance
     course.open_visit()
-    acuity = chance.one_of(_ACUITY)
-    problem = chance.one_of(_PROBLEM)
-    if problem in {"stroke", "sepsis"}:
+    acuity, problem = chance.one_of(_ACUITY), chance.one_of(_PROBLEM)
+    if problem in _ALWAYS_ADMITTED:
         acuity = min(acuity, 2)
     if acuity == 1 and chance.happens(0.12):
         _dies_at_once(course, arrived_at)
@@ -60,28 +70,47 @@ def emergency(course: Course, arrived_at: Seconds) -> Seconds | None:
     if acuity >= 4 and chance.happens(0.012):
         return _leaves(course, registered_at + chance.between(4 * MINUTE, 16 * MINUTE))
     slow = 1.25 if course.clock.is_night(arrived_at) else 1.0
-    triaged_at = registered_at + chance.about((3 if acuity <= 2 else 7) * MINUTE * slow, NARROW) + 2 * MINUTE
-    course.note("triage", triaged_at, acuity=acuity)
+    who = _Attendance(acuity, problem, registered_at, slow)
+    triaged_at = _triage(course, who)
     if acuity >= 3 and chance.happens(0.03):
         return _leaves(course, triaged_at + chance.between(40 * MINUTE, 4 * HOUR))
-    cubicle = course.bed(ED, triaged_at + chance.about((3 if acuity <= 2 else 10) * MINUTE), 3 * HOUR)
+    return _treated(course, who, _cubicle(course, who, triaged_at))
+
+
+def _triage(course: Course, who: _Attendance) -> Seconds:
+    minutes = 3 if who.acuity <= 2 else 7
+    triaged_at = who.registered_at + course.chance.about(minutes * MINUTE * who.slow, NARROW) + 2 * MINUTE
+    course.note("triage", triaged_at, acuity=who.acuity)
+    return triaged_at
+
+
+def _cubicle(course: Course, who: _Attendance, triaged_at: Seconds) -> Bed:
+    """A cubicle when one is free; the sickest are in the resuscitation room at once."""
+    chance, urgent = course.chance, who.acuity <= 2
+    cubicle = course.bed(ED, triaged_at + chance.about((3 if urgent else 10) * MINUTE), 3 * HOUR)
     course.note("roomed", cubicle.at)
-    if acuity == 1 or (acuity == 2 and chance.happens(0.3)):
-        course.move("transfer", cubicle.at + 3 * MINUTE, hospital.at(ED, "1", chance.one_of("AB"), point=1))
-    decided_at = cubicle.at + chance.about(_WORK_UP[acuity - 1] * MINUTE * slow)
-    critical = acuity == 1 and chance.happens(0.6)
+    if who.acuity == 1 or (urgent and chance.happens(0.3)):
+        room = course.hospital.at(ED, "1", chance.one_of("AB"), point=1)
+        course.move("transfer", cubicle.at + 3 * MINUTE, room)
+    return cubicle
+
+
+def _treated(course: Course, who: _Attendance, cubicle: Bed) -> Seconds | None:
+    """Worked up until it is clear where the patient goes."""
+    chance, problem = course.chance, who.problem
+    decided_at = cubicle.at + chance.about(_WORK_UP[who.acuity - 1] * MINUTE * who.slow)
+    critical = who.acuity == 1 and chance.happens(0.6)
     if problem == "sepsis":
         known_at, critical = sepsis(course, cubicle.at + chance.about(25 * MINUTE))
         decided_at = max(decided_at, known_at)
     if problem == "stroke":
-        problem, decided_at = _stroke(course, registered_at, cubicle.at)
+        problem, decided_at = _stroke(course, who.registered_at, cubicle.at)
     if chance.happens(0.02):
-        _to_annex(course, cubicle)
-    if problem in {"sepsis", "stroke"} or chance.happens(
-        0.35 if problem == "mental" else _ADMITTED[acuity - 1]
-    ):
+        decided_at = max(decided_at, _to_annex(course, cubicle) + 5 * MINUTE)
+    share = _MENTAL_ADMITTED if problem == "mental" else _ADMITTED[who.acuity - 1]
+    if problem in _ALWAYS_ADMITTED or chance.happens(share):
         return _admitted(course, cubicle, decided_at, problem, critical=critical)
-    return _sent_home(course, cubicle, decided_at, registered_at)
+    return _sent_home(course, cubicle, decided_at, who.registered_at)
 
 
 def _dies_at_once(course: Course, at: Seconds) -> None:
@@ -128,20 +157,20 @@ def _stroke(course: Course, registered_at: Seconds, roomed_at: Seconds) -> tuple
     return "stroke", known_at
 
 
-def _to_annex(course: Course, cubicle: Bed) -> None:
-    """To the X-ray annex and back: a place that the monitor was never told of."""
+def _to_annex(course: Course, cubicle: Bed) -> Seconds:
+    """To the X-ray annex and back: a place that the monitor was never told of. Returns when the patient is back."""
     went_at = cubicle.at + course.chance.between(8 * MINUTE, 25 * MINUTE)
     course.move("transfer", went_at, course.hospital.annex)
-    course.move("transfer", went_at + course.chance.between(10 * MINUTE, 30 * MINUTE), cubicle.location)
+    back_at = went_at + course.chance.between(10 * MINUTE, 30 * MINUTE)
+    course.move("transfer", back_at, cubicle.location)
+    return back_at
 
 
 def _sent_home(course: Course, cubicle: Bed, decided_at: Seconds, registered_at: Seconds) -> Seconds | None:
     chance = course.chance
     left_at = decided_at + chance.about(22 * MINUTE)
-    so_far = left_at - registered_at
-    if 230 * MINUTE < so_far < 290 * MINUTE and chance.happens(
-        0.55
-    ):  # the last minutes before four hours are busy
+    nearly_late = 230 * MINUTE < left_at - registered_at < 290 * MINUTE
+    if nearly_late and chance.happens(0.55):  # the last minutes before four hours are busy
         left_at = registered_at + chance.between(205 * MINUTE, 239 * MINUTE)
     course.leave_bed(ED, cubicle, left_at)
     disposition = "died" if chance.happens(0.003) else "transferred" if chance.happens(0.01) else "home"
@@ -213,5 +242,4 @@ def _outlier(course: Course, wanted: Place, ordered_at: Seconds) -> tuple[Place,
 
 
 def _order(course: Course, place: Place, at: Seconds) -> Fact:
-    to = None if course.chance.happens(0.07) else course.hospital.at(place)
-    return course.order("pending_transfer", at, to, order=course.hospital.new_order())
+    return course.ask_for("pending_transfer", at, None if course.chance.happens(0.07) else place)

@@ -59,7 +59,7 @@ WARD_6E: Final = Place(
 )
 WARD_5S: Final = Place("ward-5s", "Ward 5 South, surgery", "ward", "", "surgery", None, ("5S",), 60, 3 * DAY)
 STROKE_UNIT: Final = Place(
-    "stroke-unit", "Stroke unit", "stroke", "", "medicine", None, ("ASU",), 20, 7 * DAY
+    "stroke-unit", "Stroke unit", "stroke", "", "medicine", None, ("ASU",), 14, 7 * DAY
 )
 MENTAL_HEALTH: Final = Place(
     "mental-health", "Mental-health ward", "mental-health", "", "psychiatry", None, ("MHU",), 22, 12 * DAY

@@ -32,7 +32,7 @@ _LENGTH: Final = {
     WARD_6E.id: 4 * DAY,
     WARD_5S.id: 50 * HOUR,
     STROKE_UNIT.id: 6 * DAY,
-    MENTAL_HEALTH.id: 8 * DAY,
+    MENTAL_HEALTH.id: 6 * DAY,
     ICU.id: 44 * HOUR,
 }
 """How long one stays, about."""
@@ -104,7 +104,7 @@ def _deteriorated(course: Course, stay: Stay, at: Seconds) -> Stay | None:
         return None
     order_at = known_at + chance.about(15 * MINUTE)
     bed = course.bed(ICU, order_at + 20 * MINUTE, 10 * HOUR)
-    course.order("pending_transfer", order_at, course.hospital.at(ICU), order=course.hospital.new_order())
+    course.ask_for("pending_transfer", order_at, ICU)
     return _transferred(course, stay, ICU, bed, bed.at + chance.about(25 * MINUTE))
 
 
@@ -116,13 +116,11 @@ def _moved_on(course: Course, stay: Stay, ready_at: Seconds) -> Stay | Seconds |
     if course.clock.is_night(ready_at) and chance.happens(0.7):
         ready_at = _morning(course, ready_at) + chance.between(0, 3 * HOUR)
     bed = course.bed(place, ready_at + HOUR, DAY)
-    order = course.order("pending_transfer", ready_at, hospital.at(place), order=hospital.new_order())
+    order = course.ask_for("pending_transfer", ready_at, place)
     if chance.happens(0.06):
         if chance.happens(0.6):
             course.withdrawn.append((order, ready_at + chance.about(40 * MINUTE, NARROW)))
-        course.order(
-            "pending_transfer", ready_at + 100 * MINUTE, hospital.at(place), order=hospital.new_order()
-        )
+        course.ask_for("pending_transfer", ready_at + 100 * MINUTE, place)
     moved_at = max(bed.at, ready_at + 100 * MINUTE) + chance.about(30 * MINUTE)
     if place is not WARD_6E or not chance.happens(0.8):
         return _transferred(course, stay, place, bed, moved_at)
@@ -181,7 +179,7 @@ def _intensive(course: Course, stay: Stay) -> Stay | Seconds | None:
     surgical = stay.problem in {"surgical", "injury"}
     place = hospital.ward(WARD_5S if surgical else chance.one_of((WARD_4W, WARD_6E)))
     order_at = ready_at + chance.about(20 * MINUTE)
-    course.order("pending_transfer", order_at, hospital.at(place), order=hospital.new_order())
+    course.ask_for("pending_transfer", order_at, place)
     bed = course.bed(place, order_at + 45 * MINUTE, DAY)
     moved_at = bed.at + chance.about(75 * MINUTE)
     if course.clock.is_night(moved_at) and chance.happens(0.25):

@@ -49,6 +49,11 @@ class Course:
         from_ = self.location if self.says_from else None
         return self._note(self.hospital.pas, type_, at, self.visit, from_, to, attributes)
 
+    def ask_for(self, type_: str, at: Seconds, place: Place | None) -> Fact:
+        """An order, with a number, to bring the patient to a place; to none in particular where it is None."""
+        to = None if place is None else self.hospital.at(place)
+        return self.order(type_, at, to, order=self.hospital.new_order())
+
     def move(self, type_: str, at: Seconds, to: str | None = None, **attributes: Attribute) -> Fact:
         """The patient comes, moves or goes."""
         fact = self.order(type_, at, to, **attributes)
