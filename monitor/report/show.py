@@ -80,7 +80,7 @@ def _rules(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
     if shown:
         yield from table(_rule_columns(shown, set(report.shadow)), width, glyphs)
     if any(each.rule in report.shadow for pack in report.packs for each in pack.rules):
-        yield [("(s) in shadow: counted, alerts no one", "quiet")]
+        yield [("s: in shadow, counted and alerts no one", "quiet")]
     yield from _unused(report, width)
 
 
@@ -88,12 +88,7 @@ def _rule_columns(shown: Sequence[RuleFigures | str], shadow: set[str]) -> list[
     def cells(text_of: Callable[[RuleFigures], str], style: str = "") -> list[Span]:
         return [("", "") if isinstance(each, str) else _cell(text_of(each), style) for each in shown]
 
-    names: list[Span] = [
-        (each, "head")
-        if isinstance(each, str)
-        else (f"  {each.title}{' (s)' if each.rule in shadow else ''}", "")
-        for each in shown
-    ]
+    names = [_rule_name(each, shadow) for each in shown]
     columns = [
         Column("", names, left=True),
         Column(
@@ -113,6 +108,12 @@ def _rule_columns(shown: Sequence[RuleFigures | str], shadow: set[str]) -> list[
     return [column for column in columns if any(text not in ("", "-") for text, _ in column.cells)]
 
 
+def _rule_name(of: RuleFigures | str, shadow: set[str]) -> Span:
+    if isinstance(of, str):
+        return of, "head"
+    return (f"s {of.title}", "quiet") if of.rule in shadow else (f"  {of.title}", "")
+
+
 def _cell(text: str, style: str) -> Span:
     return text, "quiet" if text == "-" else style
 
@@ -122,7 +123,8 @@ def _number(count: int) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f}" if share in (0, 1) else f"{100 * share:.1f}"
+    """Of a hundred; 0 and 100 only where it is all or nothing."""
+    return f"{100 * share:.0f}" if share in (0, 1) else f"{min(max(100 * share, 0.1), 99.9):.1f}"
 
 
 def _delay(seconds: float | None) -> str:

@@ -65,11 +65,11 @@ What the history says  Mon 3 Mar 2025
 15 events of 6 patients; local time (Europe/London); 1 of them for tests, and left out
 
 1 Rules  met, of the decided; delays are after the deadline
-               met     %  late  open  overdue  median    p90
+            met     %  late  open  overdue  median    p90
 rules
-  boarding     2/3  66.7     1     1        1   1h30m  1h30m
-  ed-stay (s)  2/3  66.7     1     1        1     30m    30m
-(s) in shadow: counted, alerts no one
+  boarding  2/3  66.7     1     1        1   1h30m  1h30m
+s ed-stay   2/3  66.7     1     1        1     30m    30m
+s: in shadow, counted and alerts no one
 No case, for no event of type stroke_arrival was ever seen: stroke.
 
 2 Handoffs  least reliable first; with 95 % intervals
