@@ -38,7 +38,7 @@ def courses(hospital: Hospital) -> Iterator[Course]:
     """The course of each person who comes within the time of the log, in order of their first facts."""
     clock = hospital.clock
     for day in range(hospital.options.days):
-        for at, way in sorted(_arrivals(hospital, day), key=_when):
+        for at, way in sorted(arrivals(hospital, day), key=_when):
             if at >= clock.midnights[day + 1]:
                 continue  # the day that loses an hour has none for them
             course = Course(hospital)
@@ -53,7 +53,7 @@ def _when(arrival: tuple[Seconds, Way]) -> Seconds:
     return arrival[0]
 
 
-def _arrivals(hospital: Hospital, day: int) -> Iterator[tuple[Seconds, Way]]:
+def arrivals(hospital: Hospital, day: int) -> Iterator[tuple[Seconds, Way]]:
     """Emergencies of a day, and operations that are booked on it, or were before the log began."""
     chance, clock = hospital.chance, hospital.clock
     midnight = clock.midnights[day]

@@ -28,7 +28,7 @@ class Feeds:
         self._lags = tickets({_LATE: late, **dict.fromkeys(range(1, 11), (1000 - late) // 10)})
         self._silent = {
             source: (clock.start + since, clock.start + since + lasting)
-            for source, since in ((hospital.pas, length * 3 // 7), (hospital.epr, length * 9 // 14))
+            for source, since in ((hospital.pas, length * 9 // 20), (hospital.epr, length * 27 // 40))
         }
 
     def deliver(self, source: str, recorded_at: Seconds) -> Seconds:

@@ -14,10 +14,12 @@ from monitor.core.journey import effective
 from monitor.core.place import Places
 from monitor.formats.canonical import decode
 from monitor.rulefile.load import load_registry
+from monitor.simulation.care import arrivals
 from monitor.simulation.chance import Chance
 from monitor.simulation.chart import APART
 from monitor.simulation.clock import DAY, HOUR, MINUTE, Clock
-from monitor.simulation.hospital import AMU, Beds, Options
+from monitor.simulation.emergency import emergency
+from monitor.simulation.hospital import AMU, Beds, Hospital, Options
 from monitor.simulation.log import in_order, journeys, json_lines
 from monitor.simulation.registry import owners, registry_text
 
@@ -276,14 +278,17 @@ def test_a_fortnight_is_as_long_as_a_real_one(fortnight):
     assert 15_000 < len(log(Options())) < 25_000
 
 
-def test_people_come_by_day_and_most_on_monday(fortnights):
-    clock = Clock(Options().start, 14)
-    came = [fact.at for fact in facts_of(fortnights, "register") if fact.real]
-    hours = Counter(clock.time_of_day(at) // HOUR for at in came)
-    assert min(hours, key=hours.get) in {2, 3, 4, 5}
-    assert max(hours, key=hours.get) in range(9, 20)
-    days = Counter(clock.weekday(clock.day(at)) for at in came)
-    assert max(days, key=days.get) == 0
+def test_people_come_by_day_and_most_on_monday():
+    hospital = Hospital(Options(days=364), 1)
+    hours, days = Counter(), Counter()
+    for day in range(364):
+        for at, way in arrivals(hospital, day):
+            if way is emergency:
+                hours[(at - hospital.clock.midnights[day]) // HOUR] += 1
+                days[hospital.clock.weekday(day)] += 1
+    assert min(hours, key=hours.get) == 4
+    assert max(hours, key=hours.get) in {10, 11, 12}
+    assert [day for day, _ in days.most_common(2)] == [0, 1]
 
 
 @pytest.fixture(scope="module")
