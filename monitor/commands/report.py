@@ -64,6 +64,23 @@ _STYLES: Final = {
     "place1": "#5b6470 on #5b6470",
     "place1 name": "bold white on #5b6470",
 }
+_STYLES_16: Final = _STYLES | {
+    "met": "blue",
+    "late": "yellow",
+    "bad": "bold red",
+    "overrun": "red on red",
+    "overrun name": "bold white on red",
+    "charting": "yellow",
+    "charting name": "bold yellow",
+    "warning": "yellow",
+    "alarm": "bold red",
+    "command": "blue",
+    "place0": "blue on blue",
+    "place0 name": "bold white on blue",
+    "place1": "bright_black on bright_black",
+    "place1 name": "bold white on bright_black",
+}
+"""For terminals that have no more colours; the nearest to those above would be the wrong ones."""
 _THEME: Final = TerminalTheme(
     (16, 20, 26),
     (222, 226, 230),
@@ -191,10 +208,11 @@ def _can_draw(streams: Streams) -> bool:
 
 
 def _paint(console: Console, lines: Iterable[Line]) -> None:
+    styles = _STYLES_16 if console.color_system == "standard" else _STYLES
     for line in lines:
         text = Text(no_wrap=True, overflow="crop")
         for part, style in line:
-            text.append(part, _STYLES.get(style, style))
+            text.append(part, styles.get(style, style))
         console.print(text, crop=False)
 
 

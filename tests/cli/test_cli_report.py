@@ -195,6 +195,13 @@ def test_a_terminal_shows_the_same_words_in_colour(handoff, inputs, monkeypatch)
     assert plain == REPORT.splitlines()
 
 
+def test_a_terminal_of_sixteen_colours_gets_those(handoff, inputs, monkeypatch):
+    found = set(STYLE.findall(on_a_terminal(monkeypatch, TERM="xterm", COLORTERM="")))
+    assert "1;31" in found
+    assert "31;41" in found
+    assert not any("38;" in codes for codes in found)
+
+
 def test_no_color_is_respected_on_a_terminal(handoff, inputs, monkeypatch):
     codes = {
         code for found in STYLE.findall(on_a_terminal(monkeypatch, NO_COLOR="1")) for code in found.split(";")
@@ -272,6 +279,26 @@ def test_suggested_commands_run(handoff, inputs):
     for command in commands:
         words = command.replace("\\\n", " ").split("|")[0].split()
         assert handoff(*words).code == 0, command
+
+
+def test_what_a_suggestion_promises_is_what_its_command_gives(handoff, inputs, write):
+    lines = []
+    for number, minutes in enumerate((3, 4, 7, 9, 12, 25, 40, 90)):  # by which charting missed the deadline
+        patient = f"g{number}"
+        lines += [
+            event(f"{patient}a", "08:00", "decision_to_admit", patient),
+            event(
+                f"{patient}b", "11:50", "admit", patient, f"{12 + minutes // 60}:{minutes % 60:02}", to="4W^1"
+            ),
+        ]
+    write("events.jsonl", "".join(lines) + HISTORY)
+    before = json.loads(handoff("report", *ARGUMENTS, "--format", "json").out)
+    (grace,) = [each for each in before["suggestions"] if ".grace=" in each["command"]]
+    spared = int(re.search(r"`grace: \w+` (\d+) of these", grace["finding"])[1])
+    gone = int(re.search(r"(\d+) that were over by then not at all", grace["finding"])[1])
+    after = json.loads(handoff(*grace["command"].split()[1:], "--format", "json").out)
+    assert spared == before["load"]["charted_late"] - after["load"]["charted_late"] > 0
+    assert spared + gone == before["load"]["fired"] - after["load"]["fired"]
 
 
 def test_the_number_of_processes_changes_nothing(handoff, inputs):
