@@ -77,7 +77,7 @@ class Ref(msgspec.Struct, frozen=True, gc=False):
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Event(msgspec.Struct, kw_only=True, gc=False, rename={"from_": "from"}):
+class Event(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True, rename={"from_": "from"}):
     """One canonical event (contract, section 2). Treat it as immutable.
 
     Times are aware. They are normalised to UTC, except where the precision is an hour or a day: there the

@@ -227,6 +227,33 @@ def test_dump_and_load_at_any_point_changes_nothing(scenario: Scenario, data: An
     agree(told(after), told(whole))
 
 
+@often(0.1)
+@given(scenarios(), st.data())
+def test_journeys_that_are_folded_while_they_are_quiet_tell_the_same(scenario: Scenario, data: Any) -> None:
+    if data.draw(st.booleans()):  # a feed that may fall silent keeps most of them from being folded
+        scenario = replace(scenario, events=[each for each in scenario.events if each.type != "heartbeat"])
+    quiet = data.draw(st.sampled_from([0, 0, 1, 6])) * GRID
+    skipped = data.draw(st.sets(st.integers(0, len(scenario.events)), max_size=4))
+    show(scenario)
+    note(f"fold what is quiet for {quiet} before each event but {sorted(skipped)}")
+    plain, folding = fresh(scenario), fresh(scenario)
+    changes: list[Change] = []
+    for number, event in enumerate(scenario.events):
+        if event.arrived_at > scenario.until:
+            break
+        if number not in skipped:
+            if event.arrived_at - GRID / 2 > folding.now[0]:
+                changes += folding.advance(event.arrived_at - GRID / 2)
+            folding.fold(event.arrived_at - quiet)
+        changes += folding.observe(event)
+    folding.fold(scenario.until)
+    changes += folding.advance(scenario.until)
+    agree(alert_changes(changes), alert_changes(run(plain, scenario.events, scenario.until)))
+    folding.fold(scenario.until)
+    agree(told(folding), told(plain))
+    assert sorted(folding.stays(), key=str) == sorted(plain.stays(), key=str)
+
+
 @often(0.05)
 @given(scenarios(), st.data())
 def test_one_big_advance_equals_many_small_ones(scenario: Scenario, data: Any) -> None:
