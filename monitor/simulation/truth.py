@@ -6,15 +6,15 @@ What a case is, and its verdicts, are the contract's; the truth is that of one i
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from monitor.simulation.course import Journey, Seconds
 from monitor.simulation.known import Where, known
-from monitor.simulation.standards import SHARES, STANDARDS, Opening, Reading, Share
+from monitor.simulation.standards import SHARES, STANDARDS, Opening, Reading
 from monitor.simulation.text import moment
 
 _BY_OPENING: Final[defaultdict[Opening, list[tuple[str, Reading]]]] = defaultdict(list)
@@ -36,18 +36,13 @@ class Case(Struct, frozen=True, gc=False):
     delay_seconds: Seconds | None
 
 
-def cases(
-    journey: Journey,
-    end: Seconds,
-    where: Where,
-    standards: Mapping[Opening, Sequence[tuple[str, Reading]]] = _BY_OPENING,
-) -> Iterator[Case]:
+def cases(journey: Journey, end: Seconds, where: Where) -> Iterator[Case]:
     """Every case of one person's journey at the end of the log, from all that has been delivered by then.
 
     `where` says which microsystem owns a raw location, and its kind.
     """
     for each in known(journey, end, where):
-        for opening, readings in standards.items():
+        for opening, readings in _BY_OPENING.items():
             types, test = opening
             if types.isdisjoint(each.types):
                 continue
@@ -87,23 +82,18 @@ def order(case: Case) -> tuple[Seconds, str, str, str]:
     return case.trigger_at, case.rule, case.patient, case.trigger
 
 
-def shares(
-    found: Iterable[Case], end: Seconds, wanted: Mapping[str, Share] = SHARES
-) -> dict[str, float | None]:
-    """Of the rules about many journeys, what share was met at the end; None where too few cases were decided."""
-    counts = {rule: Counter[str]() for rule in wanted}
-    for case in found:
-        for rule, share in wanted.items():
-            if (
-                case.rule == share.of
-                and case.decided_at is not None
-                and case.decided_at > end - share.over
-                and case.verdict != "void"
-            ):
-                counts[rule][case.verdict] += 1
+def shares(found: Sequence[Case], end: Seconds) -> dict[str, float | None]:
+    """For each rule about many journeys what share was met at the end; None where too few cases were decided."""
     return {
-        rule: None
-        if counts[rule].total() < max(share.least, 1)
-        else counts[rule]["met"] / counts[rule].total()
-        for rule, share in wanted.items()
+        rule: _share([case for case in found if case.rule == share.of], end - share.over, share.least)
+        for rule, share in SHARES.items()
     }
+
+
+def _share(found: Sequence[Case], since: Seconds, least: int) -> float | None:
+    decided = [
+        case.verdict == "met"
+        for case in found
+        if case.verdict != "void" and case.decided_at is not None and case.decided_at > since
+    ]
+    return sum(decided) / len(decided) if len(decided) >= max(least, 1) else None

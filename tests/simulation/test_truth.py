@@ -244,7 +244,7 @@ def test_the_senseless_journeys_try_every_rule():
 def test_the_share_of_met_cases_is_what_is_true():
     types = ["register", "admit", "transfer", "discharge"]
     found, end = journeys(Random("share"), 600, types, MONDAY, 5 * DAY), MONDAY + 5 * DAY
-    true = shares(truth(found, end, where).elements(), end)
+    true = shares(list(truth(found, end, where).elements()), end)
     taken = arrange(events_of(found), until=moment(end), now=moment(end))
     cases = replay(rules(), REGISTRY, taken, alerts=False).verdicts
     goals = [rule for rule in packs() if isinstance(rule, ReliabilityRule)]
