@@ -28,7 +28,7 @@ from monitor.commands.loading import (
 )
 from monitor.commands.streams import USAGE, Failed, Streams, check_can_write, progress_bar, write_file
 from monitor.core.place import Registry
-from monitor.core.rule import CaseRule, Rule
+from monitor.core.rule import CaseRule, ReliabilityRule, Rule, SilenceRule
 from monitor.report.learn import History, Report, learn
 from monitor.report.line import ASCII, UNICODE, Line, plain
 from monitor.report.show import SECTIONS, lines_of
@@ -157,6 +157,7 @@ def _learned(
         outcome = replay(as_if_live, registry, taken, jobs=args.jobs, alerts=True, progress=progress)
     history = History(
         of_cases,
+        [rule for _, rules in packs for rule in rules if isinstance(rule, ReliabilityRule | SilenceRule)],
         registry,
         taken.events,
         taken.until,

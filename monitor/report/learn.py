@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,8 @@ from monitor.core.change import AlertChange, CaseVerdict
 from monitor.core.event import HEARTBEAT, Event
 from monitor.core.journey import Stay
 from monitor.core.place import Registry
-from monitor.core.rule import CaseRule
+from monitor.core.population import Span, reliability, silence
+from monitor.core.rule import CaseRule, ReliabilityRule, SilenceRule
 from monitor.report.cases import Story, Teller, varied, worst_cases
 from monitor.report.handoffs import HandoffFigures, handoff_figures, visits_of
 from monitor.report.load import AlarmLoad, Fired, alarm_load, fired_alerts
@@ -29,6 +30,7 @@ class History(NamedTuple):
 
     packs: Sequence[tuple[str, Sequence[CaseRule]]]
     """The rules, by the file that holds them."""
+    population_rules: Sequence[ReliabilityRule | SilenceRule]
     registry: Registry
     events: Sequence[Event]
     """In order of arrival."""
@@ -59,6 +61,21 @@ class Unused(msgspec.Struct, gc=False):
     never_seen: list[str]
 
 
+class Population(msgspec.Struct, gc=False):
+    """How a rule about many journeys stands at the end."""
+
+    rule: str
+    kind: Literal["reliability", "silence"]
+    decided: int
+    """Of reliability: the cases decided within its time, of which `share` were met (None: too few to say)."""
+    share: float | None
+    target: float | None
+    times: int
+    """How often it was short of its target, or silent for too long."""
+    since: datetime | None
+    """Since when it is, if it is so at the end."""
+
+
 class Report(msgspec.Struct, gc=False):
     """What there is to learn. Patients are under a pseudonym, unless asked for otherwise."""
 
@@ -70,6 +87,7 @@ class Report(msgspec.Struct, gc=False):
     test_patients: int
     """Of these; their cases are left out."""
     packs: list[Pack]
+    populations: list[Population]
     shadow: list[str]
     """The rules in shadow."""
     unused: list[Unused]
@@ -109,6 +127,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         patients=len({event.patient for event in history.events if event.type != HEARTBEAT}),
         test_patients=len(tests),
         packs=list(_packs(history.packs, figures)),
+        populations=[_population(rule, cases, history) for rule in history.population_rules],
         shadow=shadow,
         unused=[Unused(rule, types) for rule, types in without_case(rules, figures, seen)],
         blind=[Unused(rule, types) for rule, types in blind.items()],
@@ -160,3 +179,19 @@ def _packs(packs: Sequence[tuple[str, Sequence[CaseRule]]], figures: Sequence[Ru
         with_case = [each for each in figures if each.rule in ids and each.cases]
         if with_case:
             yield Pack(name, with_case)
+
+
+def _population(
+    rule: ReliabilityRule | SilenceRule, cases: Sequence[CaseVerdict], history: History
+) -> Population:
+    if isinstance(rule, SilenceRule):
+        spans = silence(rule, history.events, history.registry, history.until)
+        return Population(rule.id, "silence", 0, None, None, len(spans), _since(spans))
+    found = reliability(rule, cases, history.until)
+    target = rule.reliability.target
+    decided, times = found.recent.total(), len(found.short)
+    return Population(rule.id, "reliability", decided, found.share, target, times, _since(found.short))
+
+
+def _since(spans: Sequence[Span]) -> datetime | None:
+    return spans[-1][0] if spans and spans[-1][1] is None else None

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from monitor.report.cases import MATERIAL, Story
 from monitor.report.figures import UNSTABLE, duration_text, spoken
 from monitor.report.handoffs import HandoffFigures
-from monitor.report.learn import Report
+from monitor.report.learn import Population, Report
 from monitor.report.line import Column, Glyphs, Line, Span, clipped, paragraph, table
 from monitor.report.load import AlarmLoad, RoleLoad, Shift, ShiftLoad, following
 from monitor.report.rules import RuleFigures
@@ -34,7 +34,7 @@ def lines_of(
     """The report, or some of its `SECTIONS`, `width` columns wide."""
     zone = ZoneInfo(report.timezone)
     parts = (
-        ("Rules", "met, of the decided; delays are after the deadline", _rules(report, width, glyphs)),
+        ("Rules", "met, of the decided; delays are after the deadline", _rules(report, zone, width, glyphs)),
         ("Handoffs", "least reliable first; with 95 % intervals", _handoffs(report, width, glyphs)),
         ("Worst cases", "", _cases(report, zone, width, glyphs)),
         (
@@ -73,7 +73,7 @@ def _day(at: datetime, zone: ZoneInfo) -> str:
 # Rules
 
 
-def _rules(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
+def _rules(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
     shown: list[RuleFigures | str] = []
     for pack in report.packs:
         shown += [pack.name, *pack.rules]
@@ -81,6 +81,8 @@ def _rules(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
         yield from table(_rule_columns(shown, set(report.shadow)), width, glyphs)
     if any(each.rule in report.shadow for pack in report.packs for each in pack.rules):
         yield [("s: in shadow, counted and alerts no one", "quiet")]
+    for each in report.populations:
+        yield from paragraph(_population(each, zone), width)
     yield from _unused(report, width)
 
 
@@ -129,6 +131,23 @@ def _percent(share: float) -> str:
 
 def _delay(seconds: float | None) -> str:
     return "-" if seconds is None else duration_text(seconds)
+
+
+def _population(of: Population, zone: ZoneInfo) -> str:
+    """One sentence on a rule about many journeys."""
+    what = "silent for too long" if of.target is None else "below its target"
+    often = "never" if not of.times else "once" if of.times == 1 else f"{of.times:,} times"
+    now = (
+        ""
+        if of.since is None
+        else f", the last time since {_day(of.since, zone)} {of.since.astimezone(zone):%H:%M}"
+    )
+    if of.target is None:
+        return f"{of.rule}: {often} {what}{now}."
+    share = "too few to say" if of.share is None else f"{_percent(of.share)} % met"
+    return (
+        f"{of.rule}: at the end {share} of {of.decided:,}, target {100 * of.target:g} %; {often} {what}{now}."
+    )
 
 
 def _unused(report: Report, width: int) -> Iterator[Line]:

@@ -234,6 +234,26 @@ def test_parts_of_it_can_be_shown_alone(handoff, inputs):
     ]
 
 
+def test_rules_about_many_journeys_have_a_sentence_each(handoff, inputs, write):
+    write(
+        "many.yaml",
+        RULES
+        + """
+  - {id: goal, summary: s, severity: warning, reliability: {of: [boarding], target: 95%, over: 24h}}
+  - {id: hush, summary: s, severity: warning, silence: {to: kind:ward, for: 90m}}
+""",
+    )
+    out = handoff("report", "--rules", "many.yaml", *ARGUMENTS[2:], "--only", "rules").out
+    said = " ".join(out.split())
+    # met at 12:50 and 13:30, late at 14:30: below it from then on
+    assert (
+        "goal: at the end 66.7 % met of 3, target 95 %; once below its target, the last time since Mon 3 Mar 14:30.\n"
+        in out
+    )
+    # arrivals on the ward, with their messages: 12:50, 14:32, 15:40, 16:50; the first message of all came at 06:00
+    assert "hush: 2 times silent for too long." in said
+
+
 def test_the_alert_of_a_silent_feed_is_no_rules(handoff, inputs, write):
     write("microsystems.yaml", REGISTRY + "sources: {PAS: {silent_after: 15m}}\n")
     beats = "".join(
