@@ -59,9 +59,8 @@ def _title(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterat
     days = [f"{_day(at, zone)} {at.astimezone(zone):%Y}" for at in (report.first_at, report.until)]
     span = f" {glyphs.dash} ".join(dict.fromkeys(days))
     yield [("What the history says", "title"), (f"  {span}", "")]
-    about = f"{report.events:,} events of {report.patients:,} patients; local time ({report.timezone})"
-    if report.test_patients:
-        about += f"; {report.test_patients:,} of them for tests, and left out"
+    tests = f" ({report.test_patients:,} for tests, left out)" if report.test_patients else ""
+    about = f"{report.events:,} events of {report.patients:,} patients{tests}; local time ({report.timezone})"
     yield from paragraph(about, width, "quiet")
 
 
