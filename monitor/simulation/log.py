@@ -53,7 +53,8 @@ def tellings(journey: Journey, end: Seconds) -> Iterator[tuple[Fact, Telling, Se
     for fact in journey.facts:
         for telling in fact.told:
             if telling.delivered_at <= end:
-                yield fact, _original(fact, telling), telling.delivered_at
+                said = _repeated(fact, telling) if telling.kind == "copy" else telling
+                yield fact, said, telling.delivered_at
 
 
 def json_lines(journey: Journey, end: Seconds) -> Iterator[tuple[Seconds, str]]:
@@ -102,7 +103,5 @@ def _flush(hours: dict[int, list[tuple[Seconds, Message]]], before: int) -> Iter
             yield message
 
 
-def _original(fact: Fact, telling: Telling) -> Telling:
-    if telling.kind != "copy":
-        return telling
-    return next(each for each in fact.told if each.id == telling.id)
+def _repeated(fact: Fact, copy: Telling) -> Telling:
+    return next(telling for telling in fact.told if telling.id == copy.id)
