@@ -205,7 +205,11 @@ def _sections(args: argparse.Namespace) -> Sequence[str]:
 
 def _can_draw(streams: Streams) -> bool:
     """Whether what shows our output has the characters of drawings; what we write in is UTF-8 wherever that leads."""
-    return not hasattr(streams.stdout, "fileno") or locale.getencoding().lower().replace("-", "") == "utf8"
+    try:
+        streams.stdout.fileno()
+    except OSError:  # it stays in this process
+        return True
+    return locale.getencoding().lower().replace("-", "") == "utf8"
 
 
 def _paint(console: Console, lines: Iterable[Line]) -> None:
