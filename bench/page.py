@@ -22,7 +22,8 @@ How fast `handoff replay` is, in ratios that hold on any machine: the base is th
 does nothing else. `make bench` measures all of it again and writes this page; the code is in [bench/](../../bench/).
 
 Every measure is a process of its own; the measures are taken in turn, in several rounds, and the best of each counts. Times are those of
-the processor, but where more than one process or thread is at work: those are by the clock. *Must* and *goal* are
+the processor, but where more than one process or thread is at work: those are by the clock. Where many logs are compared, for places and
+for disorder, they are a fifth as long as the log below, and of the same shape. *Must* and *goal* are
 the budgets that the project has set itself; a ratio beside a budget is **no** where not even the first is kept.
 """
 

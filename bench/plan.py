@@ -15,7 +15,7 @@ DISORDER = ((0.0, 0.0), (0.01, 0.0), (0.1, 0.0), (0.0, 0.01), (0.0, 0.1), (0.1, 
 RULES = (1, 10, 100, 1_000)
 PLACES = (1, 10, 100, 1_000)
 OPEN = (1_000, 10_000, 100_000, 1_000_000)
-PEERS = {"script": 1, "duckdb": 1, "polars": 1, "bytewax": 5, "behave_rv": 10, "flink": 5}
+PEERS = {"script": 1, "duckdb": 1, "polars": 1, "bytewax": 5, "behave_rv": 10, "flink": 10}
 """Modules of `bench.peers`, each with the part of the log that it is given: one in so many events."""
 BY_THE_CLOCK = ("duckdb", "polars", "flink")
 """Those that work in several threads."""
@@ -92,7 +92,7 @@ def plan(folder: Path, events: int, rounds: int, groups: set[str]) -> Plan:
                 tasks.append(Task(f"open {number}", "journeys", "cost", arguments, times))
         tasks.append(Task("memory", "journeys", "memory", {"journeys": 5_000}, 1))
     if "hospital" in groups:
-        logs["hospital"] = network_of(events // 5)
+        logs["hospital"] = network_of(events // 10)
         file = "hospital/events.jsonl"
         take("hospital decode", "decode", "decoded", few, log=file, decoder=BASE)
         take("hospital recalled", "hospital", "packs", few, log="hospital", alerts=False)
