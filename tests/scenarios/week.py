@@ -1,6 +1,6 @@
-"""The made-up week of `demo/`, as a story: one line a message, written out as HL7 v2 and as canonical JSON lines.
+"""The made-up week of `docs/guides/week/`, as a story: one line a message, written out as HL7 v2 and as canonical JSON lines.
 
-`python tests/scenarios/demo_week.py` writes the files again; a test compares them with this story.
+`python tests/scenarios/week.py` writes the files again; a test compares them with this story.
 
 A line is: patient, day of March 2025 and time, what happened, where, and options. Capitals are an ADT trigger, lower
 case is a milestone. `rec=` is when it was recorded (by default two minutes later), `of=` the time of the event that
@@ -11,7 +11,7 @@ import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
-DEMO = Path(__file__).parents[2] / "demo"
+WEEK = Path(__file__).parents[2] / "docs" / "guides" / "week"
 
 STORY = """
 # Two walk-ins: in time, and late at every turn.
@@ -201,14 +201,14 @@ def hl7(number, patient, at, trigger, place, options):
     segments = [
         f"MSH|^~\\&|PAS|RGH|HANDOFF|RGH|{recorded:%Y%m%d%H%M%S}||ADT^{trigger}|{number:05}|P|2.5.1",
         f"EVN||{recorded:%Y%m%d%H%M}||||{occurred:%Y%m%d%H%M}",
-        pid(patient, options.get("name", "DEMO")),
+        pid(patient, options.get("name", "WEEK")),
     ]
     if trigger == "A40":
         return [*segments, f"MRG|{options['merges']}^^^RGH^MR"]
     segments.append(pv1(place, options.get("from", ""), ward, visit))
     if "with" in options:
         other, _, bed = options["with"].partition(":")
-        segments += [pid(other, "DEMO"), pv1(bed, place, ward, other)]
+        segments += [pid(other, "WEEK"), pv1(bed, place, ward, other)]
     return segments
 
 
@@ -250,4 +250,4 @@ def files():
 
 if __name__ == "__main__":
     for name, text in files().items():
-        (DEMO / name).write_text(text)
+        (WEEK / name).write_text(text)

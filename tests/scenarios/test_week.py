@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, datetime
 
-import demo_week
 import pytest
+import week as story
 from journey import PROJECT, pack, registry
 
 from monitor.ingest.files import read
@@ -15,7 +15,7 @@ from monitor.runtime.replay import arrange, replay
 def week():
     known = registry()
     found = [rule for name in ("ed", "ed-us", "icu", "sepsis") for rule in pack(name, known)]
-    files = [str(PROJECT / "demo" / name) for name in ("adt.hl7", "milestones.jsonl")]
+    files = [str(story.WEEK / name) for name in ("adt.hl7", "milestones.jsonl")]
     events = [event for _, _, messages in read(files, known, None, None) for event in messages]
     until = datetime(2025, 3, 10, tzinfo=UTC)
     return replay(found, known, arrange(events, until=until, now=until))
@@ -34,7 +34,7 @@ def reasons(week, patient, rule):
 
 @pytest.mark.parametrize("name", ["adt.hl7", "milestones.jsonl"])
 def test_the_files_are_the_story(name):
-    assert (PROJECT / "demo" / name).read_text(encoding="utf-8") == demo_week.files()[name]
+    assert (story.WEEK / name).read_text(encoding="utf-8") == story.files()[name]
 
 
 @pytest.mark.parametrize(
