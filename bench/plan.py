@@ -54,7 +54,8 @@ def plan(folder: Path, events: int, rounds: int, groups: set[str]) -> Plan:
         tasks.append(Task(name, module, function, {"path": str(folder / log), **arguments}, times))
 
     for decoder in DECODERS if "decode" in groups else [BASE]:
-        take(f"decode {decoder}", "decode", "decoded", rounds, decoder=decoder)
+        times = 2 * rounds if decoder == BASE else rounds  # all ratios stand on the base
+        take(f"decode {decoder}", "decode", "decoded", times, decoder=decoder)
     if groups & {"replay", "peers"}:
         take("replay", "replay", "in_process", rounds)
     if groups & {"replay", "jobs", "peers"}:

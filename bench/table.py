@@ -129,7 +129,9 @@ def _replay(results: Results) -> Section:
     if results.has("program", "2 jobs"):
         ratio = results.taken["program"].wall / results.taken["2 jobs"].wall
         rows.append(Row("`--jobs 2`: times as fast by the clock", None, ratio, TWO_JOBS))
-    return Section("Replay of the ten rules, decode included", "speed of the base; of `--jobs 1`", rows)
+    return Section(
+        "Replay of the ten rules, decode included", "speed, of the base; with two jobs, of one", rows
+    )
 
 
 def _rules(results: Results) -> Section:
@@ -215,7 +217,7 @@ def _peers(results: Results) -> Section:
             share = results.base.each_by_the_clock / taken.each_by_the_clock
             ratio = taken.each_by_the_clock / us.each_by_the_clock
         rows.append(Row(NAMES[peer], share, ratio, AGAINST[peer]))
-    return Section("Others, decode included", "times as fast as they we are", rows)
+    return Section("Others, decode included", "how many times as fast we are", rows)
 
 
 def exactness(taken: Mapping[str, Taken]) -> str:
