@@ -32,6 +32,9 @@ UNNAMED: Final = ("vitals", "note", "lab", "medication")
 _DAYS: Final = [f"{START + timedelta(days=day):%Y-%m-%d}T" for day in range(400)]
 _TIMES: Final = [f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z" for second in range(86_400)]
 
+TELLING: Final = 0.85
+"""Part of the delays that put an event out of order: not where those after it are delayed, too, or where none comes."""
+
 Seconds = int
 """Since START."""
 
@@ -45,7 +48,7 @@ class Log(msgspec.Struct, frozen=True):
     places: int = 20
     """Wards, `ward-0` and so on; twenty next to each other are a hospital, in which a patient stays."""
     disorder: float = 0.0
-    """Share of events that are recorded only after one to three later ones of their journey."""
+    """Share of events, about, that are recorded only after one to three later ones of their journey."""
     cancels: float = 0.0
     """Share of lines that are cancels; what is cancelled is told again, at another time."""
 
@@ -178,7 +181,7 @@ def _corrected(message: Message, is_wrong: bool) -> list[Message]:
 
 def _delay(messages: list[Message], share: float, chance: Random) -> None:
     for index, message in enumerate(messages[:-1]):
-        if chance.random() < share:
+        if chance.random() < share / TELLING:
             later = min(index + 1 + int(3 * chance.random()), len(messages) - 1)
             message.recorded_at = max(message.recorded_at, messages[later].at + 10)
 
