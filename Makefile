@@ -1,9 +1,10 @@
 # From a bare Python 3.11 with pip: `make test` and `make demo` set up all that they need.
 .DEFAULT_GOAL := test
-.PHONY: setup check test test-acceptance demo bench format clean
+.PHONY: setup check test test-acceptance demo picture bench format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
+DEMO := build/demo
 # uv from the PATH, else the one that `setup` puts into the virtual environment.
 UV = PATH="$$PATH:$(CURDIR)/$(BIN)" uv
 
@@ -12,10 +13,11 @@ NEED_UV = $(UV) --version >/dev/null 2>&1 || { $(BIN)/python -m ensurepip >/dev/
 setup: .venv/.synced
 
 .venv/.synced: uv.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(NEED_UV)
-	$(UV) sync --frozen --quiet --inexact
-	touch $@
+	@echo 'Setting up .venv; the first time this may take a minute.' >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(NEED_UV)
+	@$(UV) sync --frozen --quiet --inexact
+	@touch $@
 
 check: setup  ## everything that can be said without running the code
 	$(BIN)/ruff format --check
@@ -29,8 +31,22 @@ test: check  ## the whole suite but for what needs real outside services; under 
 test-acceptance: setup  ## the product as its users get it: the wheel in a fresh environment, real services
 	$(BIN)/pytest -m acceptance -n 0 tests/acceptance
 
-demo: setup  ## the rule packs over the journeys of a made-up hospital
-	$(BIN)/handoff replay --rules pack:ed --rules pack:icu --rules pack:sepsis --microsystems rules/microsystems.yaml --until 2025-03-10T00:00:00Z --worst 6 demo/adt.hl7 demo/milestones.jsonl
+# Two weeks of a made-up hospital, the same on every machine, and what its history says.
+SIMULATE = $(BIN)/handoff simulate --seed 10 --out $(DEMO) >/dev/null
+REPORT = $(BIN)/handoff report --rules rules --microsystems $(DEMO)/microsystems.yaml --until 2026-01-19T00:00:00Z $(DEMO)/events.jsonl
+
+demo: setup  ## what two weeks of a made-up hospital teach, by all rule packs
+	@$(SIMULATE)
+	@$(REPORT)
+	@printf '%s\n' '' \
+		'Next: docs/guides/reading-the-report.md says how to read each part; the data, all made up, are in $(DEMO).' \
+		'To run the commands above: export PATH=$$PWD/$(BIN):$$PATH; add --only cases, say, to see one part.' \
+		'Your own messages: docs/start/first-rule.md.' >&2
+
+picture: setup  ## the picture in README.md, of the same two weeks
+	@$(SIMULATE)
+	@mkdir -p docs/images
+	@$(REPORT) --only handoffs --only cases --svg docs/images/report.svg >/dev/null
 
 bench: setup  ## the budgets of the design, measured on this machine
 	$(NEED_UV)
