@@ -13,8 +13,12 @@ _Z: Final = 1.959963984540054
 
 UNSTABLE: Final = "unstable"
 _MAGNITUDES: Final = ((0.2, UNSTABLE), (0.05, "10^-1"), (0.005, "10^-2"))
-"""A share of defects above this is of that order (IHI, Improving the Reliability of Health Care, 2004):
-more than 20 of 100 is no stable process, 1 or 2 of 10 are of the order 10^-1, up to 5 of 100 of 10^-2, up to 5 of 1000 of 10^-3."""
+"""A share of defects above this is of that order.
+
+The orders are IHI's (Nolan and others, Improving the Reliability of Health Care, 2004) as they are taught: 1 or 2 defects of 10
+are 10^-1, 1 or 2 of 100 are 10^-2, of 1000 10^-3, and more than 1 or 2 of 10 no stable process. That leaves gaps, which are
+closed in different ways; 5 of 100 and 5 of 1000 are our choice.
+"""
 
 
 def duration_text(seconds: float) -> str:
@@ -66,5 +70,5 @@ def wilson(defects: int, opportunities: int) -> tuple[float, float]:
 
 
 def magnitude(share: float) -> str:
-    """The order of magnitude of a share of defects, as IHI names it: `unstable`, `10^-1`, `10^-2` or `10^-3`."""
+    """The order of magnitude of a share of defects: `unstable`, `10^-1`, `10^-2` or `10^-3`."""
     return next((name for limit, name in _MAGNITUDES if share > limit), "10^-3")

@@ -35,7 +35,7 @@ def test_the_interval_of_a_share_is_wilsons(defects, opportunities, low, high):
         (0, 3, "10^-3"),
     ],
 )
-def test_a_share_of_defects_has_the_order_that_ihi_names(defects, of, name):
+def test_a_share_of_defects_has_an_order_of_magnitude(defects, of, name):
     assert magnitude(defects / of) == name
 
 
