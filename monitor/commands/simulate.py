@@ -15,7 +15,7 @@ from monitor.simulation.hl7_telling import as_told
 from monitor.simulation.hospital import Options
 from monitor.simulation.known import finder
 from monitor.simulation.log import in_order, journeys, json_line, json_lines, tellings
-from monitor.simulation.registry import owners, registry_text
+from monitor.simulation.registry import SIGNATURE, owners, registry_text
 from monitor.simulation.text import moment
 from monitor.simulation.truth import Case, cases, line, order
 
@@ -25,6 +25,7 @@ _ADT: Final = "adt.hl7"
 _MILESTONES: Final = "milestones.jsonl"
 _REGISTRY: Final = "microsystems.yaml"
 _TRUTH: Final = "truth.jsonl"
+_FILES: Final = (_REGISTRY, _EVENTS, _ADT, _MILESTONES, _TRUTH)
 _PACKS: Final = (
     "ambulance",
     "ed",
@@ -43,6 +44,8 @@ def simulate(args: argparse.Namespace, streams: Streams) -> int:
     """Write the log of the simulated hospitals, their registry and the truth; print how to replay it."""
     if args.dialect is not None and args.format != "hl7":
         raise Failed(USAGE, "simulate: a --dialect is one of HL7; say --format hl7")
+    if not args.out:
+        raise Failed(USAGE, "simulate: --out names no directory")
     options = Options(**{name: getattr(args, name) for name in Options._fields})
     if args.out != _STDOUT:
         _write_all(args, options)
@@ -61,6 +64,7 @@ def _write_all(args: argparse.Namespace, options: Options) -> None:
     found: list[Case] | None = None if args.no_truth else []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder)
         (folder / _REGISTRY).write_text(
             registry_text(options, dialect.profile if dialect else ()), encoding="utf-8", newline="\n"
         )
@@ -74,6 +78,21 @@ def _write_all(args: argparse.Namespace, options: Options) -> None:
                 file.writelines(line(case) + "\n" for case in found)
     except OSError as error:
         raise Failed(UNABLE, f"cannot write {error.filename or folder}: {error.strerror}") from error
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier simulation wrote, lest its truth stand beside other events; files of any other origin stay."""
+    there = [name for name in _FILES if (folder / name).exists()]
+    if there and not _is_simulated(folder / _REGISTRY):
+        raise Failed(
+            USAGE, f"simulate: {folder / there[0]} is no simulation's; name another directory in --out"
+        )
+    for name in there:
+        (folder / name).unlink()
+
+
+def _is_simulated(registry: Path) -> bool:
+    return registry.is_file() and registry.read_bytes().startswith(SIGNATURE.encode())
 
 
 def _write_jsonl(folder: Path, options: Options, found: list[Case] | None) -> None:

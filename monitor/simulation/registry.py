@@ -8,9 +8,10 @@ from typing import Final
 from monitor.simulation.clock import HOLIDAYS, ZONE
 from monitor.simulation.hospital import ELSEWHERE, WARDS, Options, Place
 
+SIGNATURE: Final = "# The registry of the simulated hospital, written by `handoff simulate`.\n"
+"""Its first line."""
 _HEAD: Final = f"""\
-# The registry of the simulated hospital, written by `handoff simulate`.
-timezone: {ZONE}
+{SIGNATURE}timezone: {ZONE}
 calendar: england
 
 calendars:

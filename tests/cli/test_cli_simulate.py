@@ -66,6 +66,7 @@ def test_the_truth_is_in_order(handoff, tmp_path):
         (("--start", "yesterday", "--out", "x"), "`yesterday` is not a date"),
         (("--updates", "1", "--out", "x"), "`1` is not a share from 0 to 0.99"),
         (("--cancels", "many", "--out", "x"), "`many` is not a share from 0 to 0.5"),
+        (("--out", ""), "names no directory"),
         ((), "--out"),
     ],
 )
@@ -73,6 +74,21 @@ def test_wrong_options_are_told(handoff, argv, said):
     result = handoff("simulate", *argv)
     assert result.code == 2
     assert said in result.err
+
+
+@pytest.mark.parametrize("name", ["microsystems.yaml", "events.jsonl"])
+def test_the_files_of_a_real_hospital_are_not_overwritten(handoff, write, tmp_path, name):
+    write(f"real/{name}", "# ours\n")
+    result = handoff(*SMALL, "--out", "real")
+    assert (result.code, result.out) == (2, "")
+    assert f"real/{name} is no simulation's" in result.err
+    assert {path.name: path.read_text() for path in (tmp_path / "real").iterdir()} == {name: "# ours\n"}
+
+
+def test_nothing_of_an_earlier_simulation_stays_beside_a_new_one(handoff, tmp_path):
+    handoff(*SMALL, "--format", "hl7", "--out", "small")
+    handoff(*SMALL, "--no-truth", "--out", "small")
+    assert {path.name for path in (tmp_path / "small").iterdir()} == {"events.jsonl", "microsystems.yaml"}
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(handoff, write):
