@@ -101,28 +101,19 @@ class Engine:
         self._settle(changes)
         return changes
 
-    def recall(self, events: Iterable[Event], now: datetime) -> None:
-        """Take events of the past, with their arrivals, and stand at a clock after them, without living through it.
+    def recall(self, events: Iterable[Event], now: datetime) -> Iterator[CaseVerdict]:
+        """The verdicts on events of the past, given with their arrivals, at a clock after them, without living through it.
 
-        Verdicts and stays are those of that clock, for they follow from the facts alone; alerts, which also depend on
-        what was known when, are not raised. For looking back at a finished history, at a fraction of the cost.
+        Verdicts follow from the facts alone; alerts, which also depend on what was known when, are not raised. For
+        looking back at a finished history, at a fraction of the cost: one chart after the other, and none is kept.
         """
-        of_patient: dict[str, list[Event]] = defaultdict(list)
-        feeds = self.feeds
-        for event in events:
-            if feeds and event.source in feeds:
-                feeds[event.source].heard(arrival(event))
-            of_patient[event.patient].append(event)
-        # patient by patient: what is worked on stays in the processor's cache
-        for patient, own in of_patient.items():
-            if not self._recall_plain(patient, own, now):
-                for event in own:
-                    self._take(event, arrival(event))
-        self.now = (now, 0)
-        for chart in self._to_read:
-            if chart.to_read:
-                self._read(chart, [])
-        self._to_read, self._touched, self._due = [], [], []
+        for chart in self._recalled(events, now):
+            yield from self._verdicts_of(chart)
+
+    def recall_stays(self, events: Iterable[Event], now: datetime) -> Iterator[Stay]:
+        """The effective stays in events of the past, likewise."""
+        for chart in self._recalled(events, now):
+            yield from self._stays_of(chart)
 
     def next_due(self) -> datetime | None:
         """The next instant at which something may change without an event."""
@@ -203,11 +194,7 @@ class Engine:
     def verdicts(self) -> Iterator[CaseVerdict]:
         """Every case of every journey, as it stands at the clock."""
         for chart in self._all_charts():
-            for journey in chart.journeys:
-                for case in journey.cases:
-                    judged, _ = self._judge(case)
-                    if judged is not None:
-                        yield told(case, judged, is_stale=self._is_stale(case, judged))
+            yield from self._verdicts_of(chart)
 
     def alerts(self) -> Iterator[AlertChange]:
         """The present state of every alert that ever fired, as its last change."""
@@ -219,8 +206,18 @@ class Engine:
     def stays(self) -> Iterator[Stay]:
         """Every effective stay of every journey."""
         for chart in self._all_charts():
-            for journey in chart.journeys:
-                yield from stays(journey.facts, self._book.registry)
+            yield from self._stays_of(chart)
+
+    def _verdicts_of(self, chart: Chart) -> Iterator[CaseVerdict]:
+        for journey in chart.journeys:
+            for case in journey.cases:
+                judged, _ = self._judge(case)
+                if judged is not None:
+                    yield told(case, judged, is_stale=self._is_stale(case, judged))
+
+    def _stays_of(self, chart: Chart) -> Iterator[Stay]:
+        for journey in chart.journeys:
+            yield from stays(journey.facts, self._book.registry)
 
     # Taking events in
 
@@ -252,11 +249,32 @@ class Engine:
             self._link(chart, event)
         self._read_later(chart)
 
-    def _recall_plain(self, patient: str, own: list[Event], now: datetime) -> bool:
-        """Read all of a patient's events at once, if none is weighty, a repeat or still to come; whether it was done."""
-        if patient in self._charts or patient in self._folded:
-            return False
-        weight = self._book.weight
+    # Looking back
+
+    def _recalled(self, events: Iterable[Event], now: datetime) -> Iterator[Chart]:
+        """The charts of some events, as they stand at a clock: those that no merge links one by one, then the others."""
+        of_patient: dict[str, list[Event]] = defaultdict(list)
+        linked: set[str] = set()
+        feeds = self.feeds
+        for event in events:
+            if feeds and event.source in feeds:
+                feeds[event.source].heard(arrival(event))
+            if event.type == "merge":
+                linked |= linked_keys([event]) | {event.patient}
+            of_patient[event.patient].append(event)
+        self.now = (now, 0)
+        together: list[Event] = []
+        # patient by patient: what is worked on stays in the processor's cache
+        for patient, own in of_patient.items():
+            if patient in linked:
+                together += own
+            else:
+                yield from self._chart_of(patient, own)
+        yield from self._charts_of(sorted(together, key=arrival))
+
+    def _chart_of(self, patient: str, own: list[Event]) -> Iterable[Chart]:
+        """The chart of one patient's events; read at once, if none is weighty, a repeat or still to come."""
+        weight, now = self._book.weight, self.now[0]
         facts: list[Fact] = []
         left_out: list[str] = []
         future = 0
@@ -265,26 +283,34 @@ class Engine:
             if weighs == PLAIN:
                 facts.append(plain_fact(event, arrived_at))
             elif weighs == NONE:
-                left_out.append(event.type)
+                left_out.append(event.type + "s")
             elif weighs == WEIGHTY:
-                return False
+                return self._charts_of(own)
             if event.occurred_at > arrived_at:
                 if event.occurred_at > now:
-                    return False
+                    return self._charts_of(own)
                 future += 1
         if len({event.id for event in own}) < len(own):
-            return False
-        self.counts.update(kind + "s" for kind in left_out)
+            return self._charts_of(own)
+        self.counts.update(left_out)
         self.counts["future"] += future
-        if len(left_out) == len(own):
-            return True
-        chart = self._charts[patient] = Chart(patient)
-        chart.events = [event for event in own if weight(event) != NONE] if left_out else own
+        chart = Chart(patient)
         facts.sort(key=_in_order)
         journey, touched = chart.journey, list[Case]()
         for fact in facts:
             self._follow_fact(journey, fact, touched)
-        return True
+        return (chart,)
+
+    def _charts_of(self, events: Sequence[Event]) -> list[Chart]:
+        """The charts of any events, in order of arrival, read as they are when they come live."""
+        for event in events:
+            self._take(event, arrival(event))
+        for chart in self._to_read:
+            if chart.to_read:
+                self._read(chart, [])
+        charts = list(unique(self._charts.values()))
+        self._charts, self._to_read, self._touched, self._due = {}, [], [], []
+        return charts
 
     def _append(self, chart: Chart, event: Event, arrived_at: datetime) -> bool:
         """Append a plain event to its journey, if it is the next in order."""

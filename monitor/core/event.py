@@ -26,8 +26,6 @@ UNIT: Final[dict[str, timedelta]] = {
 # Far enough from the ends of `datetime` that adding any duration a rule may have (at most 100 years) is safe.
 EARLIEST: Final = datetime(1000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-_FIRST_YEAR: Final = 1000
-_LAST_YEAR: Final = 8999
 
 HEARTBEAT: Final = "heartbeat"
 """An event of this type only proves that its source lives; it belongs to no journey."""
@@ -105,6 +103,7 @@ class Event(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True, rename={
     def __post_init__(self) -> None:
         if not (self.id and self.type and self.patient):
             raise ValueError("id, type and patient must not be empty")
+        # few different ones occur, again and again: one text for all is found faster
         self.type, self.source = intern(self.type), intern(self.source)
         occurred_at, recorded_at = self.occurred_at, self.recorded_at
         if occurred_at.tzinfo is not UTC:
@@ -113,13 +112,11 @@ class Event(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True, rename={
             recorded_at = self.recorded_at = occurred_at  # type: ignore[unreachable]  # absent on the wire
         elif recorded_at.tzinfo is not UTC:
             recorded_at = self.recorded_at = self._normalised("recorded_at", recorded_at)
-        if not (
-            _FIRST_YEAR <= occurred_at.year <= _LAST_YEAR and _FIRST_YEAR <= recorded_at.year <= _LAST_YEAR
-        ):
+        if not (EARLIEST <= occurred_at < LATEST and EARLIEST <= recorded_at < LATEST):
             raise ValueError("occurred_at and recorded_at must lie in the years 1000 to 8999")
         if self.arrived_at is not None:
             self.arrived_at = self._normalised("arrived_at", self.arrived_at)
-            if not _FIRST_YEAR <= self.arrived_at.year <= _LAST_YEAR:
+            if not EARLIEST <= self.arrived_at < LATEST:
                 raise ValueError("arrived_at must lie in the years 1000 to 8999")
         if self.attributes and None in self.attributes.values():
             self.attributes = {name: v for name, v in self.attributes.items() if v is not None}

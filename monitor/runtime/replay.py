@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import compress, islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
-from operator import attrgetter, ne
+from operator import attrgetter, eq, gt
 from typing import Any, Final
 from zlib import crc32
 
@@ -47,7 +47,7 @@ class Killed(Exception):  # noqa: N818 - named for what happened
 
 
 class Outcome(msgspec.Struct, gc=False):
-    """What a replay found: cases by (trigger_at, rule, case), alert changes by (at, rule, alert)."""
+    """What a replay found: cases by (trigger_at, rule, case) if asked for so, alert changes by (at, rule, alert)."""
 
     verdicts: list[CaseVerdict]
     alerts: list[AlertChange]
@@ -82,16 +82,16 @@ def _set_arrivals(events: Iterable[Event]) -> None:
 
 
 def _sort(found: list[Any], key: Callable[[Any], Any], among_equals: Callable[[Any], Any]) -> None:
-    """Sort by a key, and where it is equal by another, which is only worked out there."""
-    found.sort(key=key)
+    """Sort by a key, and where it is equal by another, which is only worked out there; most logs are nearly in order."""
     keys = list(map(key, found))
-    start = 0
-    for end in compress(range(1, len(keys)), map(ne, keys, islice(keys, 1, None))):
-        if end - start > 1:
-            found[start:end] = sorted(found[start:end], key=among_equals)
-        start = end
-    if len(found) - start > 1:
-        found[start:] = sorted(found[start:], key=among_equals)
+    if any(map(gt, keys, islice(keys, 1, None))):
+        found.sort(key=key)
+        keys.sort()
+    end = 0
+    for first in compress(range(len(keys)), map(eq, keys, islice(keys, 1, None))):
+        if first >= end:
+            end = bisect_right(keys, keys[first], lo=first)
+            found[first:end] = sorted(found[first:end], key=among_equals)
 
 
 def _never_back(events: Iterable[Event]) -> None:
@@ -109,16 +109,18 @@ def replay(
     *,
     jobs: int = 1,
     alerts: bool = True,
+    in_order: bool = True,
     progress: Callable[[int], None] = lambda _events: None,
 ) -> Outcome:
     """Run the rules over the input, by patient in `jobs` processes; the outcome does not depend on their number.
 
-    Without `alerts` the history is only recalled, not lived through: the verdicts are the same. `progress` is told now and then how many events more have been taken. Raises `Killed`.
+    Where only figures are wanted, the cases need not be `in_order`. Without `alerts` the history is only recalled, not lived through: the verdicts are the same. `progress` is told now and then how many events more have been taken. Raises `Killed`.
     """
     listened = {event.source for event in taken.events if event.type == HEARTBEAT}
     parts = shares(taken.events, jobs) if jobs > 1 else [taken.events]
     if len(parts) < 2:
-        return _ordered([_run(_Work(rules, registry, parts, taken.until, listened, alerts), 0, progress)])
+        work = _Work(rules, registry, parts, taken.until, listened, alerts)
+        return _whole([_run(work, 0, progress)], in_order=in_order)
     work = _Work(
         rules, registry, _with_silence_heard(parts, taken.events, listened), taken.until, listened, alerts
     )
@@ -126,7 +128,7 @@ def replay(
     for part, packed in zip(parts, _in_processes(work), strict=True):
         outcomes.append(_unpacker.decode(packed))
         progress(len(part))
-    return _ordered(outcomes)
+    return _whole(outcomes, in_order=in_order)
 
 
 def _in_processes(work: _Work) -> Iterator[bytes]:
@@ -168,12 +170,8 @@ def _interrupts_wait() -> Iterator[None]:
 
 def stays(registry: Registry, taken: Input) -> list[Stay]:
     """The effective stays of all patients, by patient and time."""
-    engine = Engine([], registry)
-    if taken.until is not None:
-        engine.recall(taken.events, taken.until)
-    return sorted(
-        engine.stays(), key=lambda stay: (stay.patient, stay.entered_at, stay.encounter or "", stay.place)
-    )
+    found = Engine([], registry).recall_stays(taken.events, taken.until) if taken.until is not None else ()
+    return sorted(found, key=lambda stay: (stay.patient, stay.entered_at, stay.encounter or "", stay.place))
 
 
 def shares(events: Sequence[Event], jobs: int) -> list[list[Event]]:
@@ -279,9 +277,11 @@ def _run(work: _Work, number: int, progress: Callable[[int], None]) -> Outcome:
                 for change in changes
                 if isinstance(change, AlertChange) and (number == 0 or change.rule != FEED)
             ]
+        verdicts = list(engine.verdicts())
     elif work.until is not None:
-        engine.recall(_reported(events, progress), work.until)
-    verdicts = list(engine.verdicts())
+        verdicts = list(engine.recall(_reported(events, progress), work.until))
+    else:
+        verdicts = []
     return Outcome(verdicts, alerts, {**engine.counts, "stale": sum(case.is_stale for case in verdicts)})
 
 
@@ -303,13 +303,16 @@ def _reported(events: list[Event], progress: Callable[[int], None]) -> Iterator[
         progress(min(_STEP, len(events) - start))
 
 
-def _ordered(outcomes: Sequence[Outcome]) -> Outcome:
+def _whole(outcomes: Sequence[Outcome], *, in_order: bool) -> Outcome:
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         counts.update(outcome.counts)
     counts.pop("heartbeats", None)  # told to every part
-    verdicts = [each for part in outcomes for each in part.verdicts]
-    _sort(verdicts, attrgetter("trigger_at", "rule"), attrgetter("case"))
+    verdicts = outcomes[0].verdicts
+    for part in outcomes[1:]:
+        verdicts += part.verdicts
+    if in_order:
+        _sort(verdicts, attrgetter("trigger_at", "rule"), attrgetter("case"))
     return Outcome(
         verdicts,
         sorted((each for part in outcomes for each in part.alerts), key=when),

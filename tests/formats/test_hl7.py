@@ -297,10 +297,9 @@ def test_a_movement_of_a_class_change_that_is_taken_back_renames_nothing(action)
 def journey(*received: bytes) -> list[tuple[str | None, str, datetime, datetime | None]]:
     """The stays of what the messages say, once all have arrived: encounter, place, from when until when."""
     found = [each for message in received for each in events(message)]
-    engine = Engine([], STANDARD)
-    engine.recall(found, utc(23))
+    stays = Engine([], STANDARD).recall_stays(found, utc(23))
     return sorted(
-        [(stay.encounter, stay.place, stay.entered_at, stay.left_at) for stay in engine.stays()],
+        [(stay.encounter, stay.place, stay.entered_at, stay.left_at) for stay in stays],
         key=lambda stay: stay[2],
     )
 

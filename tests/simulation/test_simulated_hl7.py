@@ -259,12 +259,12 @@ def told(dialect, *facts, **what):
 def stays(dialect, *facts):
     """Where the patient was, as read from the messages: encounter, place, from which minute until which."""
     registry = registry_of(Options(), dialect)
-    engine = Engine([], registry)
     end = MONDAY + 5 * DAY
-    engine.recall(list(events_read([told(dialect, *facts)], dialect, registry, end)), moment(end))
+    found = list(events_read([told(dialect, *facts)], dialect, registry, end))
+    stays = Engine([], registry).recall_stays(found, moment(end))
     return [
         (stay.encounter, stay.place, _minute(stay.entered_at), stay.left_at and _minute(stay.left_at))
-        for stay in sorted(engine.stays(), key=lambda stay: stay.entered_at)
+        for stay in sorted(stays, key=lambda stay: stay.entered_at)
     ]
 
 
