@@ -24,7 +24,6 @@ from typing import BinaryIO, NoReturn, TextIO, cast
 from monitor.commands import simulate_options
 from monitor.commands.loading import (
     arranged,
-    counted,
     mapping_of,
     noticed,
     read_events,
@@ -52,6 +51,7 @@ from monitor.core.rule import CaseRule
 from monitor.formats import canonical
 from monitor.formats.reject import Reject
 from monitor.ingest.files import REGISTRY_FILE, Unreadable, read, whole
+from monitor.report.names import counted
 from monitor.rulefile.load import load_registry, load_rules
 from monitor.rulefile.problem import Problem, as_github, as_json, as_text
 from monitor.rulefile.schema import registry_schema, schema
@@ -113,7 +113,7 @@ def entry() -> NoReturn:
     stdin = sys.stdin.buffer if sys.stdin else cast("BinaryIO", _Closed())
     stderr = sys.stderr or io.StringIO()
     # Hardly anything that a command makes becomes garbage, and nothing in cycles: looking for it took a fifth of the time.
-    gc.set_threshold(200_000, 50, 1_000)
+    gc.set_threshold(20_000_000, 50, 1_000)
     if sys.stdout:
         code = main(sys.argv[1:], stdin, sys.stdout, stderr)
     else:  # as after `>&-`
@@ -148,9 +148,6 @@ def _place_of(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return type(error).__name__ + where
-
-
-# What commands share
 
 
 # The commands
@@ -225,7 +222,13 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
     taken = arranged(args, was)
     with progress_bar(len(taken.events), streams) as progress:
         outcome = replay(
-            cases, registry, taken, jobs=args.jobs, alerts=args.alerts is not None, progress=progress
+            cases,
+            registry,
+            taken,
+            jobs=args.jobs,
+            alerts=args.alerts is not None,
+            in_order=args.format == "json" or args.worst is not None,
+            progress=progress,
         )
     populations = evaluate(rules, registry, taken, outcome)
     if args.alerts is not None:

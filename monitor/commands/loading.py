@@ -16,7 +16,7 @@ from monitor.core.rule import Rule
 from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping
 from monitor.ingest.files import NOT_XML, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
-from monitor.report.names import unmapped
+from monitor.report.names import counted, unmapped
 from monitor.rulefile.load import load_packs, load_registry
 from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_text
@@ -133,7 +133,7 @@ def _say_rejects(rejects: Counter[str], streams: Streams) -> None:
 
 def arranged(args: argparse.Namespace, was: Read) -> Input:
     now = datetime.now(UTC)  # noqa: TID251 - the edge: without --until, what lies in the future is left out
-    return arrange(list(was.events), until=args.until, now=now, as_received=args.as_received)
+    return arrange(was.events, until=args.until, now=now, as_received=args.as_received)
 
 
 def rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -154,7 +154,3 @@ def rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
 def settings_of(args: argparse.Namespace) -> list[str]:
     """The files that a command was given beside rules and input."""
     return [path for path in (args.microsystems, args.mapping) if path is not None]
-
-
-def counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -36,7 +36,7 @@ from monitor.report.suggest import Invocation
 from monitor.rulefile.what_if import with_changes
 from monitor.runtime.replay import Input, replay, stays
 
-NARROWEST: Final = 60
+_NARROWEST: Final = 60
 _WIDEST: Final = 120
 """On a wider terminal lines would only be harder to follow."""
 _PIPED: Final = 100
@@ -187,7 +187,7 @@ def _show(found: Report | None, args: argparse.Namespace, streams: Streams) -> N
 
 def _print(found: Report, args: argparse.Namespace, streams: Streams) -> None:
     console = Console(file=streams.stdout, highlight=False)
-    width = args.width or (min(max(console.width, NARROWEST), _WIDEST) if console.is_terminal else _PIPED)
+    width = args.width or (min(max(console.width, _NARROWEST), _WIDEST) if console.is_terminal else _PIPED)
     glyphs = ASCII if args.ascii or not _can_draw(streams) else UNICODE
     lines = lines_of(found, width, glyphs, _sections(args))
     if not console.is_terminal:

@@ -96,9 +96,8 @@ def progress_bar(total: int, streams: Streams) -> Iterator[Callable[[int], None]
         return
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(file=streams.stderr)
-    with Progress(
-        *columns, console=console, transient=True, auto_refresh=False
-    ) as bar:  # no thread beside a fork
+    # without `auto_refresh`, since that is a thread, which a fork must not meet
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("events", total=total)
         yield lambda events: bar.update(task, advance=events, refresh=True)
 

@@ -101,13 +101,9 @@ def shift_of(at: datetime, zone: ZoneInfo) -> Shift:
 
 def shifts_between(first: datetime, last: datetime, zone: ZoneInfo) -> list[Shift]:
     """All shifts from that of the first instant to that of the last."""
-    shift, end = shift_of(first, zone), shift_of(last, zone)
-    found = [shift]
-    while shift != end:
-        shift = (
-            Shift(shift.day, "night") if shift.part == "day" else Shift(shift.day + timedelta(days=1), "day")
-        )
-        found.append(shift)
+    found, end = [shift_of(first, zone)], shift_of(last, zone)
+    while found[-1] != end:
+        found.append(following(found[-1]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Names for people: of places, of what happened, and of patients, who are not named."""
+"""Words for people: of places, of what happened, of how many, and of patients, who are not named."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ def happened(event: Event, registry: Registry) -> str:
     if event.type in _MOVES and to is not None:
         return f"{verb} {preposition} {place_name(to, registry)}"
     return "discharged" if event.type == "discharge" else verb
+
+
+def counted(count: int, word: str) -> str:
+    """So many of a thing whose plural ends in s."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def unmapped(events: Iterable[Event], registry: Registry) -> Counter[str]:

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 from monitor.report.cases import MATERIAL, Story
 from monitor.report.figures import UNSTABLE, duration_text, spoken
 from monitor.report.handoffs import HandoffFigures
-from monitor.report.learn import Population, Report
+from monitor.report.learn import Population, Report, Unused
 from monitor.report.line import Column, Glyphs, Line, Span, clipped, paragraph, table
 from monitor.report.load import AlarmLoad, RoleLoad, Shift, ShiftLoad, following
+from monitor.report.names import counted
 from monitor.report.rules import RuleFigures
 from monitor.report.timeline import draw
 
@@ -151,19 +152,19 @@ def _population(of: Population, zone: ZoneInfo) -> str:
 
 def _unused(report: Report, width: int) -> Iterator[Line]:
     """The rules without a case, together with those that lack the same type of event; and those that nothing could meet."""
-    by_types: dict[str, list[str]] = defaultdict(list)
-    for each in report.unused:
-        by_types[" or ".join(each.never_seen)].append(each.rule)
-    for types, rules in sorted(by_types.items(), key=lambda each: (not each[0], each[0])):
+    for types, rules in _by_types(report.unused):
         why = f"no event of type {types} was ever seen" if types else "nothing opened one"
-        yield from paragraph(f"No case, for {why}: {', '.join(rules)}.", width, "quiet")
-    by_types = defaultdict(list)
-    for each in report.blind:
-        by_types[" or ".join(each.never_seen)].append(each.rule)
-    for types, rules in sorted(by_types.items()):
-        yield from paragraph(
-            f"Never met, for no event of type {types} was ever seen: {', '.join(rules)}.", width, "bad"
-        )
+        yield from paragraph(f"No case, for {why}: {rules}.", width, "quiet")
+    for types, rules in _by_types(report.blind):
+        yield from paragraph(f"Never met, for no event of type {types} was ever seen: {rules}.", width, "bad")
+
+
+def _by_types(lacking: Sequence[Unused]) -> list[tuple[str, str]]:
+    """The types of event that were never seen, and the rules that lack just these; those that lack none come last."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in lacking:
+        found[" or ".join(each.never_seen)].append(each.rule)
+    return [(types, ", ".join(found[types])) for types in sorted(found, key=lambda each: (not each, each))]
 
 
 # Handoffs
@@ -313,11 +314,12 @@ def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
     yield from _sparks(load, width, glyphs)
     false = load.charted_late + load.withdrawn
     if load.fired:
-        told = f"{load.fired:,} {'alert' if load.fired == 1 else 'alerts'} fired, "
-        if false:
-            told += f"{false:,} ({100 * false / load.fired:.0f} %) of them falsely: {load.charted_late:,} for what was done "
-            told += f"in time and charted late, {load.withdrawn:,} withdrawn after a correction."
-        yield from paragraph(told if false else f"{told}none of them falsely.", width)
+        falsely = (
+            f"{false:,} ({100 * false / load.fired:.0f} %) of them falsely: {load.charted_late:,} for what was done "
+            f"in time and charted late, {load.withdrawn:,} withdrawn after a correction."
+        )
+        told = falsely if false else "none of them falsely."
+        yield from paragraph(f"{counted(load.fired, 'alert')} fired, {told}", width)
     if load.shadow_fired:
         yield from paragraph(
             f"Rules in shadow would have fired {load.shadow_fired:,} more: "

@@ -15,6 +15,7 @@ from monitor.core.text import duration_text
 from monitor.report.figures import spoken
 from monitor.report.handoffs import HandoffFigures
 from monitor.report.load import FALSE, Fired
+from monitor.report.names import counted
 from monitor.report.rules import RuleFigures, awaited_types, is_seen, without_case
 
 _GRACES: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10, 15, 20, 30, 45, 60, 90, 120))
@@ -122,7 +123,7 @@ def _never_charted(found: Findings) -> Iterator[Suggestion]:
         yield Suggestion(
             ", ".join(rules),
             f"No event of type {types} was ever seen, so {_these(rules)} cannot be met: that is what is charted, "
-            f"not how the care was. It gave {_many(sum(alarms[rule] for rule in rules), 'alarm')}. Find the feed that "
+            f"not how the care was. It gave {counted(sum(alarms[rule] for rule in rules), 'alarm')}. Find the feed that "
             "knows it; until then keep it in shadow.",
             found.invocation.what_if(*(f"{rule}.mode=shadow" for rule in live)),
         )
@@ -130,10 +131,6 @@ def _never_charted(found: Findings) -> Iterator[Suggestion]:
 
 def _these(rules: Sequence[str]) -> str:
     return ", ".join(f"`{rule}`" for rule in rules)
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _charting_delay(found: Findings) -> Iterator[Suggestion]:
@@ -156,7 +153,7 @@ def _charting_delay(found: Findings) -> Iterator[Suggestion]:
     yield Suggestion(
         rule,
         f"`{rule}` gave the most false alarms: {number:,} for what had been done in time and was charted late. With "
-        f"`grace: {text}` {spared:,} of these would not have fired. The price: {_many(later, 'other alarm')} "
+        f"`grace: {text}` {spared:,} of these would not have fired. The price: {counted(later, 'other alarm')} "
         f"would come {wait} later, and {len(others) - later:,} that were over by then not at all.",
         found.invocation.what_if(f"{rule}.grace={text}"),
     )
@@ -185,8 +182,9 @@ def _loudest(found: Findings, told: Collection[str]) -> Iterator[Suggestion]:
     broken = sum(case.overdue or case.verdict in ("late", "missed", "violated") for case in cases)
     judged = broken + sum(case.verdict == "met" for case in cases)
     share = broken / judged if judged else 0.0
+    rank = "next loudest" if any(alarms[each] > number for each in told) else "loudest"
     text = (
-        f"`{rule_id}` is {'the next loudest' if any(alarms[each] > number for each in told) else 'the loudest'}: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
+        f"`{rule_id}` is the {rank}: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
         f"{_share(share)} of its cases are not met. "
     )
     longer = _longer(rule, cases, found.until)
@@ -286,7 +284,7 @@ def _unmapped(found: Findings) -> Iterator[Suggestion]:
     place, number = min(found.unmapped.items(), key=lambda each: (-each[1], each[0]))
     yield Suggestion(
         place,
-        f"`{place}` is named by {_many(number, 'event')} and is in no microsystem of the registry"
+        f"`{place}` is named by {counted(number, 'event')} and is in no microsystem of the registry"
         f"{f' (and {len(found.unmapped) - 1:,} more like it)' if len(found.unmapped) > 1 else ''}: no rule about a kind of "
         "place sees who is there. Write it under `locations` of the microsystem that it belongs to.",
         f"handoff journeys {found.invocation.input} | grep '\"kind\":null'",
@@ -307,7 +305,7 @@ def _ready(found: Findings) -> Iterator[Suggestion]:
     rule = min(ready, key=lambda each: (each.severity != "critical", fired[each.id], each.id))
     yield Suggestion(
         rule.id,
-        f"`{rule.id}` is in shadow and would have fired {_many(fired[rule.id], 'time')}, {false[rule.id]:,} of them "
+        f"`{rule.id}` is in shadow and would have fired {counted(fired[rule.id], 'time')}, {false[rule.id]:,} of them "
         f"falsely: it can be turned on for {rule.owner or 'whoever shall answer for it'}.",
         found.invocation.what_if(f"{rule.id}.mode=live"),
     )

@@ -333,9 +333,8 @@ def _hang(rows: list[Row], label: Label, room: int, width: int, glyphs: Glyphs, 
             break
         top += 1
     for row in rows[:top]:
-        if row.is_free(
-            column, column + 1
-        ):  # else a crowd of labels is in the way, and their texts matter more
+        # where a crowd of labels is in the way, their texts matter more
+        if row.is_free(column, column + 1):
             row.put(column, glyphs.down, "quiet")
     last = glyphs.corner_left if left else glyphs.corner
     more = glyphs.tee_left if left else glyphs.tee
