@@ -6,6 +6,8 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from monitor.simulation.chance import WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
 from monitor.simulation.course import Fact, Journey, Kind, Seconds, Telling
@@ -179,18 +181,7 @@ class Chart:
         fact.told.append(telling)
         if chance.happens(self._duplicates):
             delivered_at = telling.delivered_at + chance.about(20 * MINUTE, WIDE)
-            fact.told.append(
-                Telling(
-                    "copy",
-                    telling.id,
-                    telling.at,
-                    telling.recorded_at,
-                    delivered_at,
-                    telling.from_,
-                    telling.to,
-                    telling.named,
-                )
-            )
+            fact.told.append(replace(telling, kind="copy", delivered_at=delivered_at))
 
     def _minute(self, at: Seconds) -> Seconds:
         """The instant, moved on to a minute in which nothing else of this journey is recorded."""

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
+from monitor.simulation.clock import ZONE
 from monitor.simulation.course import Attribute, Fact, Kind, Seconds, Telling
 
-ZONE: Final = ZoneInfo("Europe/London")
+LONDON: Final = ZoneInfo(ZONE)
 """Of times that are sent without an offset; the profile of the feed says so, too."""
 
 
@@ -257,8 +258,8 @@ class _Message(NamedTuple):
 def _zone(telling: Telling, dialect: Dialect) -> tzinfo:
     """That of all times of a message; one offset, where MSH-7 tells it."""
     if not dialect.tells_offset:
-        return ZONE
-    return timezone(datetime.fromtimestamp(telling.recorded_at, ZONE).utcoffset() or timedelta(0))
+        return LONDON
+    return timezone(datetime.fromtimestamp(telling.recorded_at, LONDON).utcoffset() or timedelta(0))
 
 
 def _segment(fields: _Fields) -> str:

@@ -17,12 +17,14 @@ from msgspec.structs import replace
 
 from monitor.formats.hl7 import identity
 from monitor.formats.hl7_message import Message, read
+from monitor.simulation.chart import APART
+from monitor.simulation.clock import MINUTE
 from monitor.simulation.course import Attribute, Fact, Journey, Seconds, Telling
 from monitor.simulation.hl7 import (
     CANCELS,
+    LONDON,
     SAID,
     TRIGGERS,
-    ZONE,
     Dialect,
     is_adt,
     is_movement,
@@ -33,9 +35,6 @@ from monitor.simulation.hl7 import (
     seconds_of,
 )
 
-_MINUTE: Final = 60
-_APART: Final = 2 * _MINUTE
-"""What facts keep between them, so that a cancel can be recorded between any two."""
 _TIMED: Final = frozenset({"A01", "A03", "A04"})
 """Triggers whose time is in PV1-44 or PV1-45, whatever EVN says."""
 _ADMISSIONS: Final = frozenset({"admit", "register"})
@@ -140,7 +139,7 @@ def _readable(at: Seconds, dialect: Dialect) -> Seconds:
     at -= at % dialect.unit
     if dialect.tells_offset:
         return at
-    return int(datetime.fromtimestamp(at, ZONE).replace(fold=0).timestamp())
+    return int(datetime.fromtimestamp(at, LONDON).replace(fold=0).timestamp())
 
 
 def _moment_text(at: Seconds) -> str:
@@ -227,7 +226,7 @@ def _as_recorded(facts: Sequence[Fact], visits: Mapping[str, str], dialect: Dial
         first, is_timed = fact.told[0], fact.attributes["trigger"] in _TIMED
         at = first.at if is_timed else first.recorded_at
         if latest is not None:
-            at = min(at, latest - _APART)
+            at = min(at, latest - APART)  # so that a cancel can be recorded between any two
         latest = at = _readable(at, dialect)
         recorded_at = max(at, first.recorded_at) if is_timed else at
         told = [replace(first, at=at, recorded_at=recorded_at), *fact.told[1:]]
@@ -263,12 +262,12 @@ def _cancelled_in_time(fact: Fact, facts: Sequence[Fact], visits: Mapping[str, s
         if telling.kind != "cancel":
             told.append(telling)
             continue
-        recorded_at = max(telling.recorded_at, first.at + _MINUTE)
+        recorded_at = max(telling.recorded_at, first.at + MINUTE)
         if fact.type == "discharge":
             at = first.at
         else:
             if following is not None:
-                recorded_at = min(recorded_at, following - _MINUTE)
+                recorded_at = min(recorded_at, following - MINUTE)
             at = recorded_at
         told[0] = first = replace(first, recorded_at=min(first.recorded_at, recorded_at))
         delivered_at = max(telling.delivered_at, recorded_at)
