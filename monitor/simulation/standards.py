@@ -127,6 +127,13 @@ def _needs_no_bed(fact: KnownFact) -> bool:
     return _discharge(fact) and not _to_another_hospital(fact)
 
 
+_bedded: Final = partial(answered, answer=_in_a_bed, stop=_needs_no_bed, once=True)
+_handed_over: Final = partial(
+    answered, answer=_is("ambulance_handover"), stop=_discharge, give_up=6 * HOUR, once=True, pair=anywhere
+)
+"""Before there is a visit."""
+
+
 # -- sepsis ------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +150,9 @@ def _no_sepsis_care_owed(fact: KnownFact) -> bool:
     if _discharge(fact):
         return fact.attributes.get("disposition") in ("died", "transferred", "self")
     return fact.type == "sepsis_ruled_out"
+
+
+_treated: Final = partial(answered, stop=_no_sepsis_care_owed, once=True)
 
 
 # -- intensive care, stroke --------------------------------------------------------------------------------
@@ -175,6 +185,11 @@ def _left_icu(fact: KnownFact) -> bool:
 
 def _not_fit_any_more(fact: KnownFact) -> bool:
     return _death(fact) or (_moves(fact) and fact.to.kind == "theatre")
+
+
+_stepped_down: Final = partial(
+    answered, answer=_left_icu, stop=_not_fit_any_more, give_up=48 * HOUR, once=True
+)
 
 
 def _into_icu(fact: KnownFact) -> bool:
@@ -292,42 +307,9 @@ _TRANSITIONAL_CARE: Final = _opening("tcm_started", _any)
 
 
 STANDARDS: Final[Mapping[str, tuple[Opening, Reading]]] = {
-    "ambulance-handover": (
-        _AMBULANCE,
-        partial(
-            answered,
-            answer=_is("ambulance_handover"),
-            limit=elapsed(15 * MINUTE),
-            stop=_discharge,
-            give_up=6 * HOUR,
-            once=True,
-            pair=anywhere,
-        ),
-    ),
-    "ambulance-handover-30m": (
-        _AMBULANCE,
-        partial(
-            answered,
-            answer=_is("ambulance_handover"),
-            limit=elapsed(30 * MINUTE),
-            stop=_discharge,
-            give_up=6 * HOUR,
-            once=True,
-            pair=anywhere,
-        ),
-    ),
-    "ambulance-handover-45m": (
-        _AMBULANCE,
-        partial(
-            answered,
-            answer=_is("ambulance_handover"),
-            limit=elapsed(45 * MINUTE),
-            stop=_discharge,
-            give_up=6 * HOUR,
-            once=True,
-            pair=anywhere,
-        ),
-    ),
+    "ambulance-handover": (_AMBULANCE, partial(_handed_over, limit=elapsed(15 * MINUTE))),
+    "ambulance-handover-30m": (_AMBULANCE, partial(_handed_over, limit=elapsed(30 * MINUTE))),
+    "ambulance-handover-45m": (_AMBULANCE, partial(_handed_over, limit=elapsed(45 * MINUTE))),
     "ed-triage": (
         _ED_ARRIVAL,
         partial(
@@ -346,44 +328,17 @@ STANDARDS: Final[Mapping[str, tuple[Opening, Reading]]] = {
     "ed-four-hours": (_BROUGHT, partial(stayed, inside=_of_kind("ed"), limit=4 * HOUR)),
     "ed-eight-hours": (_BROUGHT, partial(stayed, inside=_of_kind("ed"), limit=8 * HOUR)),
     "ed-twelve-hours": (_BROUGHT, partial(stayed, inside=_of_kind("ed"), limit=12 * HOUR)),
-    "ed-boarding": (
-        _ED_DECISION,
-        partial(answered, answer=_in_a_bed, limit=elapsed(4 * HOUR), stop=_needs_no_bed, once=True),
-    ),
-    "ed-trolley-wait": (
-        _ED_DECISION,
-        partial(answered, answer=_in_a_bed, limit=elapsed(12 * HOUR), stop=_needs_no_bed, once=True),
-    ),
+    "ed-boarding": (_ED_DECISION, partial(_bedded, limit=elapsed(4 * HOUR))),
+    "ed-trolley-wait": (_ED_DECISION, partial(_bedded, limit=elapsed(12 * HOUR))),
     "sepsis-antimicrobial": (
         _SEPSIS_LIKELY,
-        partial(
-            answered,
-            answer=_is("antimicrobial_given"),
-            limit=elapsed(HOUR),
-            stop=_no_sepsis_care_owed,
-            once=True,
-        ),
+        partial(_treated, answer=_is("antimicrobial_given"), limit=elapsed(HOUR)),
     ),
     "sepsis-antimicrobial-possible": (
         _SEPSIS_POSSIBLE,
-        partial(
-            answered,
-            answer=_is("antimicrobial_given"),
-            limit=elapsed(3 * HOUR),
-            stop=_no_sepsis_care_owed,
-            once=True,
-        ),
+        partial(_treated, answer=_is("antimicrobial_given"), limit=elapsed(3 * HOUR)),
     ),
-    "sepsis-lactate": (
-        _SEPSIS,
-        partial(
-            answered,
-            answer=_is("lactate_measured"),
-            limit=elapsed(HOUR),
-            stop=_no_sepsis_care_owed,
-            once=True,
-        ),
-    ),
+    "sepsis-lactate": (_SEPSIS, partial(_treated, answer=_is("lactate_measured"), limit=elapsed(HOUR))),
     "sepsis-cultures-first": (
         _opening("antimicrobial_given", _says("indication", "sepsis")),
         partial(preceded, needed=_is("blood_cultures_taken")),
@@ -402,28 +357,8 @@ STANDARDS: Final[Mapping[str, tuple[Opening, Reading]]] = {
     "icu-night-discharge-anzics": (_ICU_STEP_DOWN, _at_night(18, 6)),
     "icu-night-discharge-london": (_ICU_STEP_DOWN, _at_night(22, 8)),
     "icu-night-discharge-long": (_ICU_STEP_DOWN, _at_night(16, 8)),
-    "icu-step-down": (
-        _ICU_FIT,
-        partial(
-            answered,
-            answer=_left_icu,
-            limit=elapsed(4 * HOUR),
-            stop=_not_fit_any_more,
-            give_up=48 * HOUR,
-            once=True,
-        ),
-    ),
-    "icu-step-down-6h": (
-        _ICU_FIT,
-        partial(
-            answered,
-            answer=_left_icu,
-            limit=elapsed(6 * HOUR),
-            stop=_not_fit_any_more,
-            give_up=48 * HOUR,
-            once=True,
-        ),
-    ),
+    "icu-step-down": (_ICU_FIT, partial(_stepped_down, limit=elapsed(4 * HOUR))),
+    "icu-step-down-6h": (_ICU_FIT, partial(_stepped_down, limit=elapsed(6 * HOUR))),
     "icu-handoff": (_ICU_STEP_DOWN, partial(preceded, needed=_is("handoff_signed"), within=12 * HOUR)),
     "icu-readmission": (
         _ICU_STEP_DOWN,
