@@ -92,7 +92,7 @@ class Report(msgspec.Struct, gc=False):
     """The rules in shadow."""
     unused: list[Unused]
     blind: list[Unused]
-    """Rules with cases that nothing could meet: `never_seen` is what they wait for. They judge no handoff and give no worst case."""
+    """Rules with cases that were due and that nothing could meet: `never_seen` is what they wait for. They judge no handoff and give no worst case."""
     counts_shadow: bool
     """Whether handoffs are judged by rules in shadow, because there are no others."""
     handoffs: list[HandoffFigures]

@@ -100,12 +100,12 @@ def suggestions(found: Findings) -> list[Suggestion]:
 def blind_rules(
     rules: Sequence[CaseRule], figures: Sequence[RuleFigures], seen: Collection[str]
 ) -> dict[str, list[str]]:
-    """The rules that had cases and could not be met, for what they wait for was never seen; with its types."""
-    with_case = {each.rule for each in figures if each.cases}
+    """The rules of which something was due and that could not be met, for what they wait for was never seen; with its types."""
+    due = {each.rule for each in figures if each.decided or each.overdue}
     found = {}
     for rule in rules:
         types = awaited_types(rule)
-        if rule.id in with_case and types and not is_seen(types, seen):
+        if rule.id in due and types and not is_seen(types, seen):
             found[rule.id] = types
     return found
 

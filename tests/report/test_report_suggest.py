@@ -128,6 +128,13 @@ def test_a_rule_that_waits_for_what_nobody_ever_charted_is_told_first():
     assert suggested["notice"].command.endswith("--set notice.mode=shadow")
 
 
+def test_of_what_is_not_due_yet_it_is_not_known_whether_anybody_charts_it():
+    waiting = [case("notice", "open", patient=f"{n}") for n in range(MANY)]
+    assert "notice" not in found(waiting, rules=without_the_unheard())
+    overdue = case("notice", "open", overdue=True, patient="late")
+    assert "notice" in found([*waiting, overdue], rules=without_the_unheard())
+
+
 def test_a_rule_in_shadow_whose_alarms_were_true_can_be_turned_on():
     cases = [case("quiet", "violated", trigger=n, due=None, decided=n) for n in range(MANY)]
     changes = [change(each, 60) for each in cases]
