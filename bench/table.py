@@ -171,8 +171,9 @@ def _memory(results: Results) -> Section:
         return Section("", "", [])
     facts = results.taken["memory"].facts
     rows = [
-        Row("all that is held", None, facts["bytes"] / 1000, OPEN_MEMORY, " kB"),
+        Row("all that is held while events come", None, facts["bytes"] / 1000, OPEN_MEMORY, " kB"),
         Row("its events alone, as decoded", None, facts["bytes of events as decoded"] / 1000, None, " kB"),
+        Row("folded, once it is quiet", None, facts["bytes when folded"] / 1000, OPEN_MEMORY, " kB"),
     ]
     return Section("Memory of an open journey of eight facts (tracemalloc)", "size", rows)
 
