@@ -7,7 +7,7 @@ import io
 import locale
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ from monitor.commands.streams import USAGE, Failed, Streams, check_can_write, pr
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, ReliabilityRule, Rule, SilenceRule
 from monitor.report.learn import History, Report, learn
-from monitor.report.line import ASCII, UNICODE, Line, plain
+from monitor.report.line import ASCII, UNICODE, Glyphs, Line, plain, printable
 from monitor.report.show import SECTIONS, lines_of
 from monitor.report.suggest import Invocation
 from monitor.rulefile.what_if import with_changes
@@ -182,14 +182,14 @@ def _show(found: Report | None, args: argparse.Namespace, streams: Streams) -> N
         _print(found, args, streams)
     if args.svg is not None and found is not None:
         width = args.width or _PIPED
-        write_file(args.svg, [_svg(lines_of(found, width, UNICODE, _sections(args)), width)], streams)
+        write_file(args.svg, [_svg(_lines(found, width, UNICODE, args), width)], streams)
 
 
 def _print(found: Report, args: argparse.Namespace, streams: Streams) -> None:
     console = Console(file=streams.stdout, highlight=False)
     width = args.width or (min(max(console.width, _NARROWEST), _WIDEST) if console.is_terminal else _PIPED)
     glyphs = ASCII if args.ascii or not _can_draw(streams) else UNICODE
-    lines = lines_of(found, width, glyphs, _sections(args))
+    lines = _lines(found, width, glyphs, args)
     if not console.is_terminal:
         streams.print_all(plain(line) + "\n" for line in lines)
         return
@@ -199,8 +199,8 @@ def _print(found: Report, args: argparse.Namespace, streams: Streams) -> None:
     streams.print(painted.get())
 
 
-def _sections(args: argparse.Namespace) -> Sequence[str]:
-    return args.only or SECTIONS
+def _lines(found: Report, width: int, glyphs: Glyphs, args: argparse.Namespace) -> Iterator[Line]:
+    return map(printable, lines_of(found, width, glyphs, args.only or SECTIONS))
 
 
 def _can_draw(streams: Streams) -> bool:

@@ -119,6 +119,13 @@ ASCII: Final = Glyphs(
 )
 
 
+def printable(line: Line) -> Line:
+    """The line with a `?` for each character that would command a terminal or break a picture: what came with the data is
+    shown, and never obeyed.
+    """
+    return [("".join(char if char.isprintable() else "?" for char in text), style) for text, style in line]
+
+
 def plain(line: Line) -> str:
     """The text alone, without what it means."""
     return "".join(text for text, _ in line).rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
@@ -23,6 +24,8 @@ SECTIONS: Final = ("rules", "handoffs", "cases", "load", "next")
 _SUPERSCRIPTS: Final = {"10^-1": "10⁻¹", "10^-2": "10⁻²", "10^-3": "10⁻³"}
 _LATE: Final = {"charting": "the charting", "feed": "the feed", "record": "the record"}
 """What was late where the care was not."""
+_WORD: Final = re.compile(r"""(?:'[^']*'|"[^"]*"|[^ '"])+""")
+"""A word of a command, with what is quoted in it."""
 _ROW: Final = 4
 """Shifts from which on a row of bars shows something."""
 _MOST: Final = 8
@@ -61,7 +64,8 @@ def _title(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterat
     span = f" {glyphs.dash} ".join(dict.fromkeys(days))
     yield [("What the history says", "title"), (f"  {span}", "")]
     tests = f" ({report.test_patients:,} for tests, left out)" if report.test_patients else ""
-    about = f"{report.events:,} events of {report.patients:,} patients{tests}; local time ({report.timezone})"
+    of = f"{counted(report.events, 'event')} of {counted(report.patients, 'patient')}"
+    about = f"{of}{tests}; local time ({report.timezone})"
     yield from paragraph(about, width, "quiet")
 
 
@@ -395,7 +399,7 @@ def _suggested(report: Report, width: int) -> Iterator[Line]:
 def _command(command: str, width: int) -> Iterator[Line]:
     """A command on as many lines as it needs, to be pasted as it stands."""
     lines = [""]
-    for word in command.split(" "):
+    for word in _WORD.findall(command):
         if len(lines[-1]) + 1 + len(word) > width - 9 and lines[-1]:
             lines.append("")
         lines[-1] += f" {word}" if lines[-1] else word

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -226,6 +227,15 @@ def test_the_picture_is_an_svg_of_the_same_text_and_the_same_each_time(handoff, 
     assert "@font-face" not in first  # it fetches nothing from anywhere
 
 
+def test_what_came_with_the_data_commands_no_terminal_and_breaks_no_picture(handoff, inputs, write, tmp_path):
+    write("microsystems.yaml", "timezone: Europe/London\n")
+    write("events.jsonl", HISTORY.replace("4W^1", "4W\\u001b[2J\\u202e^1"))
+    out = handoff("report", *ARGUMENTS, "--svg", "report.svg").out
+    assert "admitted to 4W?[2J?" in out
+    assert all(char.isprintable() for line in out.splitlines() for char in line)
+    ET.parse(tmp_path / "report.svg")
+
+
 def test_parts_of_it_can_be_shown_alone(handoff, inputs):
     out = handoff("report", *ARGUMENTS, "--only", "handoffs", "--only", "next").out
     assert [line[:10] for line in out.splitlines() if re.match(r"\d [A-Z]", line)] == [
@@ -292,13 +302,26 @@ def test_a_change_of_a_rule_is_tried_without_a_file_being_touched(handoff, input
     )
 
 
+COMMAND = re.compile(r"^   \$ handoff ((?:.*\\\n)*.*)", re.MULTILINE)
+
+
 def test_suggested_commands_run(handoff, inputs):
     out = handoff("report", *ARGUMENTS).out
-    commands = re.findall(r"^   \$ handoff (.*(?:\\\n.*)*)", out, re.MULTILINE)
+    commands = COMMAND.findall(out)
     assert commands
     for command in commands:
         words = command.replace("\\\n", " ").split("|")[0].split()
         assert handoff(*words).code == 0, command
+
+
+@pytest.mark.parametrize("width", range(60, 100, 5))
+def test_a_suggested_command_is_never_broken_inside_a_word(handoff, inputs, write, width):
+    name = write("all that was sent in 'March'.jsonl", HISTORY)
+    out = handoff("report", *ARGUMENTS[:-1], name, "--only", "next", "--width", width).out
+    commands = COMMAND.findall(out)
+    assert commands
+    for command in commands:
+        assert name in shlex.split(command.replace("\\\n", "")), command
 
 
 def test_what_a_suggestion_promises_is_what_its_command_gives(handoff, inputs, write):
