@@ -1,7 +1,10 @@
 """`handoff simulate`: what it writes, and that the command which it prints can be run."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -46,6 +49,19 @@ def test_without_truth_none_is_written(handoff, tmp_path):
 def test_events_can_go_to_stdout_alone(handoff, tmp_path):
     handoff(*SMALL, "--out", "small")
     assert handoff(*SMALL, "--out", "-").out == (tmp_path / "small/events.jsonl").read_text()
+
+
+@pytest.mark.parametrize("feed", [(), ("--format", "hl7", "--dialect", "epic")])
+def test_another_process_writes_the_same_bytes(tmp_path, feed):
+    written = []
+    for hash_seed in ("1", "2"):
+        folder = tmp_path / hash_seed
+        words = ["-m", "monitor", *map(str, SMALL), "--updates", "0.3", *feed, "--out", str(folder)]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True)
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1]
+    assert {"microsystems.yaml", "truth.jsonl"} < set(written[0])
 
 
 def test_the_truth_is_in_order(handoff, tmp_path):
