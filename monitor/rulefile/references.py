@@ -20,9 +20,9 @@ _FREE: Final = frozenset({"where", "labels", "annotations"})
 def check_against_registry(rule: Node, source: SourceText, registry: Registry) -> list[Problem]:
     """Places, feeds and the calendar of one rule, valid or not, that the registry does not know."""
     problems = []
-    for key, node, text in _names_in(rule):
+    for key, node, text, is_spare in _names_in(rule):
         unknown = _unknown(key, text, registry)
-        if unknown is not None:
+        if unknown is not None and not (is_spare and ":" in text and unknown.hint is None):
             code, message, hint, severity = unknown
             problems.append(source.problem(node.start, node.end, code, message, hint, severity=severity))
     return problems
@@ -70,15 +70,20 @@ class _Unknown(NamedTuple):
     severity: Literal["error", "warning"] = "warning"
 
 
-def _names_in(node: Node) -> Iterator[tuple[str, Node, str]]:
-    """Key, node and text of every name that the registry should know, wherever in a rule it stands."""
+def _names_in(node: Node, *, is_denied: bool = False) -> Iterator[tuple[str, Node, str, bool]]:
+    """Key, node and text of every name that the registry should know, wherever in a rule it stands.
+
+    Last, whether the rule can do without: it is one of several, or what must not be. Rules that are shared say
+    `kind:stroke` so, and a hospital need not have a stroke unit.
+    """
     for each in node.items:
-        yield from _names_in(each)
+        yield from _names_in(each, is_denied=is_denied)
     for key, entry in node.entries.items():
         if key in _NAMING:
-            yield from ((key, each, text) for each, text in _texts(entry.value))
+            is_spare = is_denied or len(entry.value.items) > 1
+            yield from ((key, each, text, is_spare) for each, text in _texts(entry.value))
         elif key not in _FREE:
-            yield from _names_in(entry.value)
+            yield from _names_in(entry.value, is_denied=is_denied or key == "not")
 
 
 def _texts(node: Node) -> Iterator[tuple[Node, str]]:

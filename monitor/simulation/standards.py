@@ -111,7 +111,7 @@ def _out_of_ed(fact: KnownFact) -> bool:
 
 
 def _left_untriaged(fact: KnownFact) -> bool:
-    return _discharge(fact) or (fact.type in ("admit", "transfer") and _out_of_ed(fact))
+    return _discharge(fact) or ((fact.type == "admit" or _moves(fact)) and _out_of_ed(fact))
 
 
 def _in_a_room(fact: KnownFact) -> bool:
@@ -142,7 +142,7 @@ def _likely(fact: KnownFact) -> bool:
 
 
 def _possible(fact: KnownFact) -> bool:
-    return fact.attributes.get("shock") is not True and fact.attributes.get("likelihood") == "possible"
+    return fact.attributes.get("shock") is not True and fact.attributes.get("likelihood") != "high"
 
 
 def _no_sepsis_care_owed(fact: KnownFact) -> bool:
