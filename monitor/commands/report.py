@@ -30,7 +30,7 @@ from monitor.commands.streams import USAGE, Failed, Streams, check_can_write, pr
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, ReliabilityRule, Rule, SilenceRule
 from monitor.report.learn import History, Report, learn
-from monitor.report.line import ASCII, UNICODE, Glyphs, Line, plain, printable
+from monitor.report.line import ASCII, UNICODE, Glyphs, Line, plain, safe
 from monitor.report.show import SECTIONS, lines_of
 from monitor.report.suggest import Invocation
 from monitor.rulefile.what_if import with_changes
@@ -200,7 +200,7 @@ def _print(found: Report, args: argparse.Namespace, streams: Streams) -> None:
 
 
 def _lines(found: Report, width: int, glyphs: Glyphs, args: argparse.Namespace) -> Iterator[Line]:
-    return map(printable, lines_of(found, width, glyphs, args.only or SECTIONS))
+    return map(safe, lines_of(found, width, glyphs, args.only or SECTIONS))
 
 
 def _can_draw(streams: Streams) -> bool:

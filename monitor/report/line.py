@@ -119,11 +119,14 @@ ASCII: Final = Glyphs(
 )
 
 
-def printable(line: Line) -> Line:
-    """The line with a `?` for each character that would command a terminal or break a picture: what came with the data is
-    shown, and never obeyed.
-    """
-    return [("".join(char if char.isprintable() else "?" for char in text), style) for text, style in line]
+def safe(line: Line) -> Line:
+    """The line with its texts made printable: what came with the data is shown, and never obeyed."""
+    return [(printable(text), style) for text, style in line]
+
+
+def printable(text: str) -> str:
+    """A text with a `?` for each character that would command a terminal or break a picture."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def plain(line: Line) -> str:

@@ -15,6 +15,7 @@ from monitor.core.population import DECIDED, Span
 from monitor.core.rule import CaseRule
 from monitor.formats.reject import Reject
 from monitor.report.figures import duration_text
+from monitor.report.line import printable
 from monitor.report.rules import RuleFigures, rule_figures
 from monitor.runtime.population import Populations
 
@@ -198,8 +199,8 @@ def _cases_table(title: str, cases: Sequence[CaseVerdict], last: Callable[[CaseV
     lines = [
         (
             case.rule,
-            case.patient,
-            case.trigger,
+            printable(case.patient),
+            printable(case.trigger),
             _minute(case.trigger_at),
             "-" if case.due_at is None else _minute(case.due_at),
             last(case),

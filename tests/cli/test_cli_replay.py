@@ -504,3 +504,16 @@ def test_a_real_log_gives_its_known_answers(handoff, write):
         "replay", "--rules", "rules.yaml", "--mapping", "map.yaml", "--until", "2020-01-01T00:00Z", SEPSIS
     )
     assert found.out.splitlines()[1].split()[:6] == ["antibiotics", "1,049", "342", "32.6", "481", "226"]
+
+
+def test_characters_that_steer_a_terminal_are_not_printed(handoff, write):
+    rules = write(
+        "r.yaml",
+        "rules:\n  - {id: gone, summary: gone, severity: info, when: {type: a}, expect: {type: b}, within: 1m}\n",
+    )
+    event = {"id": "1\u001b[2J", "type": "a", "patient": "p\u0007\n", "occurred_at": "2024-01-01T00:00:00Z"}
+    log = write("log.jsonl", json.dumps(event) + "\n")
+    found = handoff("replay", "--rules", rules, "--worst", 1, "--until", "2024-01-02T00:00:00Z", log)
+    assert "p??" in found.out
+    assert "1?[2J" in found.out
+    assert "\u001b" not in found.out
