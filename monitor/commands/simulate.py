@@ -9,10 +9,10 @@ from shlex import quote
 from typing import IO, Final
 
 from monitor.commands.streams import FINE, UNABLE, USAGE, Failed, Streams
-from monitor.simulation.course import Journey, Seconds
 from monitor.simulation.hl7 import DIALECTS, Dialect, feed, is_adt, is_sent, message
 from monitor.simulation.hl7_telling import as_told
 from monitor.simulation.hospital import Options
+from monitor.simulation.journey import Journey, Seconds
 from monitor.simulation.known import finder
 from monitor.simulation.log import in_order, journeys, json_line, json_lines, tellings
 from monitor.simulation.registry import SIGNATURE, owners, registry_text

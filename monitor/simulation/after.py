@@ -6,8 +6,8 @@ from typing import Final
 
 from monitor.simulation.chance import NARROW, WIDE
 from monitor.simulation.clock import DAY, HOUR, MINUTE
-from monitor.simulation.course import Seconds
-from monitor.simulation.visit import Course
+from monitor.simulation.course import Course
+from monitor.simulation.journey import Seconds
 
 _NOTICE: Final = {"register": "registration", "admit": "admission", "discharge": "discharge"}
 

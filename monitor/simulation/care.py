@@ -8,11 +8,11 @@ from typing import Final
 from monitor.simulation.after import notify
 from monitor.simulation.chance import NARROW, tickets
 from monitor.simulation.clock import HOUR, MINUTE
-from monitor.simulation.course import Seconds
+from monitor.simulation.course import Course
 from monitor.simulation.emergency import emergency
 from monitor.simulation.hospital import WARD_5S, Hospital
 from monitor.simulation.inpatient import Stay, inpatient, operation
-from monitor.simulation.visit import Course
+from monitor.simulation.journey import Seconds
 
 _EMERGENCIES: Final = 146
 """A day, in a hospital with all of its wards."""

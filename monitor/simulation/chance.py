@@ -8,7 +8,7 @@ from random import Random
 from statistics import NormalDist
 from typing import Final, TypeVar
 
-from monitor.simulation.course import Seconds
+from monitor.simulation.journey import Seconds
 
 Thing = TypeVar("Thing")
 Spread = tuple[float, ...]

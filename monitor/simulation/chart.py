@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from monitor.simulation.chance import WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
-from monitor.simulation.course import Fact, Journey, Kind, Seconds, Telling
 from monitor.simulation.feeds import Feeds
 from monitor.simulation.hospital import AMU, WARD_4W, WARD_6E, Hospital
+from monitor.simulation.journey import Fact, Journey, Kind, Seconds, Telling
 
 APART: Final = 2 * MINUTE
 """Facts of one journey are at least so far apart: which came first is beyond doubt, to the minute, too."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from monitor.simulation.chart import Chart, in_time, when
 from monitor.simulation.clock import HOUR, MINUTE
-from monitor.simulation.course import Attribute, Fact, Journey, Seconds, Telling
+from monitor.simulation.course import Course
 from monitor.simulation.feeds import Feeds
 from monitor.simulation.hospital import Hospital
-from monitor.simulation.visit import Course
+from monitor.simulation.journey import Attribute, Fact, Journey, Seconds, Telling
 
 SURE: Final = 6 * HOUR
 """What happens so long before the end of the log is told before it. Merges that come later are not made at all."""

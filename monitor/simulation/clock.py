@@ -8,7 +8,7 @@ from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from monitor.simulation.course import Seconds
+from monitor.simulation.journey import Seconds
 
 MINUTE: Final = 60
 HOUR: Final = 3600

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from monitor.simulation.after import after_attendance, died
 from monitor.simulation.chance import NARROW, WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
-from monitor.simulation.course import Attribute, Fact, Seconds
+from monitor.simulation.course import Course
 from monitor.simulation.hospital import (
     AMU,
     ED,
@@ -21,8 +21,8 @@ from monitor.simulation.hospital import (
     Place,
 )
 from monitor.simulation.inpatient import Stay, inpatient
+from monitor.simulation.journey import Attribute, Fact, Seconds
 from monitor.simulation.sepsis import sepsis
-from monitor.simulation.visit import Course
 
 _ACUITY: Final = tickets({1: 1, 2: 14, 3: 40, 4: 38, 5: 7})
 _BY_AMBULANCE: Final = (0.95, 0.70, 0.40, 0.12, 0.05)

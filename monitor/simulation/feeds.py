@@ -6,8 +6,8 @@ from typing import Final
 
 from monitor.simulation.chance import WIDE, tickets
 from monitor.simulation.clock import HOUR, MINUTE
-from monitor.simulation.course import Seconds
 from monitor.simulation.hospital import Hospital
+from monitor.simulation.journey import Seconds
 
 _SILENT: Final = 3 * HOUR
 """How long a feed is silent, at most; in a short log a twelfth of it."""

@@ -14,7 +14,7 @@ from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from monitor.simulation.clock import ZONE
-from monitor.simulation.course import Attribute, Fact, Kind, Seconds, Telling
+from monitor.simulation.journey import Attribute, Fact, Kind, Seconds, Telling
 
 LONDON: Final = ZoneInfo(ZONE)
 """Of times that are sent without an offset; the profile of the feed says so, too."""

@@ -19,7 +19,6 @@ from monitor.formats.hl7 import identity
 from monitor.formats.hl7_message import Message, read
 from monitor.simulation.chart import APART
 from monitor.simulation.clock import MINUTE
-from monitor.simulation.course import Attribute, Fact, Journey, Seconds, Telling
 from monitor.simulation.hl7 import (
     CANCELS,
     LONDON,
@@ -34,6 +33,7 @@ from monitor.simulation.hl7 import (
     provisional_id,
     seconds_of,
 )
+from monitor.simulation.journey import Attribute, Fact, Journey, Seconds, Telling
 
 _TIMED: Final = frozenset({"A01", "A03", "A04"})
 """Triggers whose time is in PV1-44 or PV1-45, whatever EVN says."""

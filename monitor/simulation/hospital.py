@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from monitor.simulation.chance import Chance
 from monitor.simulation.clock import DAY, HOUR, clock, midnight
-from monitor.simulation.course import Seconds
+from monitor.simulation.journey import Seconds
 
 
 class Options(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from monitor.simulation.after import after_stay, died
 from monitor.simulation.chance import NARROW, tickets
 from monitor.simulation.clock import DAY, HOUR, MINUTE
-from monitor.simulation.course import Seconds
+from monitor.simulation.course import Course
 from monitor.simulation.hospital import (
     AMU,
     ICU,
@@ -22,9 +22,9 @@ from monitor.simulation.hospital import (
     Bed,
     Place,
 )
+from monitor.simulation.journey import Seconds
 from monitor.simulation.sepsis import ask_icu, sepsis
 from monitor.simulation.text import moment
-from monitor.simulation.visit import Course
 
 _LENGTH: Final = {
     AMU.id: 21 * HOUR,

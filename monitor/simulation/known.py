@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from monitor.simulation.course import Attribute, Fact, Journey, Seconds, Telling
+from monitor.simulation.journey import Attribute, Fact, Journey, Seconds, Telling
 
 
 class Place(NamedTuple):

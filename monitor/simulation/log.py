@@ -13,8 +13,8 @@ import msgspec
 from monitor.simulation.care import courses
 from monitor.simulation.charting import Charting
 from monitor.simulation.clock import HOUR
-from monitor.simulation.course import Fact, Journey, Seconds, Telling
 from monitor.simulation.hospital import Hospital, Options
+from monitor.simulation.journey import Fact, Journey, Seconds, Telling
 from monitor.simulation.text import moment
 
 Message = TypeVar("Message")

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from monitor.simulation.clock import DAY, HOLIDAYS, MINUTE, ZONE
-from monitor.simulation.course import Seconds
+from monitor.simulation.journey import Seconds
 from monitor.simulation.known import KnownFact, KnownJourney, Place, same_visit, stays, together
 
 _LONDON: Final = ZoneInfo(ZONE)

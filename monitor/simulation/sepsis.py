@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from monitor.simulation.chance import NARROW
 from monitor.simulation.clock import DAY, HOUR, MINUTE
-from monitor.simulation.course import Seconds
-from monitor.simulation.visit import Course
+from monitor.simulation.course import Course
+from monitor.simulation.journey import Seconds
 
 
 def sepsis(course: Course, recognised_at: Seconds) -> tuple[Seconds, bool]:

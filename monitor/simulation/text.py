@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from monitor.simulation.clock import MINUTE
-from monitor.simulation.course import Seconds
+from monitor.simulation.journey import Seconds
 
 
 class _Minutes(dict[int, str]):

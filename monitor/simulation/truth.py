@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from monitor.simulation.course import Journey, Seconds
+from monitor.simulation.journey import Journey, Seconds
 from monitor.simulation.known import Where, known
 from monitor.simulation.standards import SHARES, STANDARDS, Opening, Reading
 from monitor.simulation.text import moment

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.simulation.course import Fact, Journey, Telling
+from monitor.simulation.journey import Fact, Journey, Telling
 from monitor.simulation.known import Place, known, same_visit, stays, together
 
 END = 100_000

@@ -20,10 +20,10 @@ from monitor.formats.hl7 import decode
 from monitor.formats.mllp import messages
 from monitor.rulefile.load import load_registry, load_rules
 from monitor.simulation.clock import DAY, HOUR, MINUTE
-from monitor.simulation.course import Fact, Journey, Telling
 from monitor.simulation.hl7 import CANCELS, DIALECTS, TRIGGERS, feed, is_adt, is_sent, message
 from monitor.simulation.hl7_telling import as_told
 from monitor.simulation.hospital import Options
+from monitor.simulation.journey import Fact, Journey, Telling
 from monitor.simulation.known import finder
 from monitor.simulation.log import journeys, tellings
 from monitor.simulation.registry import owners, registry_text

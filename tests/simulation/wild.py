@@ -5,7 +5,7 @@ The simulated hospital is plausible, and so leaves most of what the contract say
 
 from monitor.core.place import Registry
 from monitor.simulation.clock import HOLIDAYS
-from monitor.simulation.course import Fact, Journey, Telling
+from monitor.simulation.journey import Fact, Journey, Telling
 from monitor.simulation.known import Place
 
 _KINDS = {
