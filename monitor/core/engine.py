@@ -209,9 +209,10 @@ class Engine:
             yield from self._stays_of(chart)
 
     def _verdicts_of(self, chart: Chart) -> Iterator[CaseVerdict]:
+        now, feeds = self.now, self.feeds
         for journey in chart.journeys:
             for case in journey.cases:
-                judged, _ = self._judge(case)
+                judged = self._judge(case)[0] if feeds else case.form.judge(case, now)
                 if judged is not None:
                     yield told(case, judged, is_stale=self._is_stale(case, judged))
 
@@ -554,7 +555,7 @@ class Engine:
     def _is_stale(self, case: Case, judged: Judgement) -> bool:
         """Whether the case was over before its trigger arrived (contract, section 5, Old news)."""
         arrived = (case.trigger.arrived_at, 0)
-        if case.form.rule.can_be_overdue and judged.reason != "left_early":
+        if case.form.can_be_overdue and judged.reason != "left_early":
             if case.due is None or case.due > arrived:
                 return False
             over = case.form.give_up_at(case)

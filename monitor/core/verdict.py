@@ -75,10 +75,11 @@ Plan = list[tuple[Test | None, Handler]]
 class Form:
     """A rule made ready for one registry: the base of the eight forms."""
 
-    __slots__ = ("id", "pairs", "patterns", "policy", "registry", "rule")
+    __slots__ = ("can_be_overdue", "id", "pairs", "patterns", "policy", "registry", "rule")
 
     def __init__(self, rule: CaseRule, registry: Registry) -> None:
         self.id = rule.id
+        self.can_be_overdue = rule.can_be_overdue
         self.rule: Any = rule
         self.registry = registry
         self.pairs = pairing(rule.same)

@@ -66,7 +66,7 @@ def arrange(
     if as_received:
         _never_back(events)
     else:
-        _sort(events, attrgetter("arrived_at"), attrgetter("source", "id"))
+        events.sort(key=attrgetter("arrived_at"))  # which of equal arrivals comes first changes nothing
     last = until or now
     known = events
     if events and arrival(events[-1]) > last:
