@@ -1,4 +1,4 @@
-"""`make bench`: the budgets of the design, measured in one run, as ratios that hold on any machine.
+"""`make bench`: the budgets of the design, measured in one run, as ratios.
 
     python -m bench [EVENTS] [--quick] [--only GROUP ...] [--page FILE]
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help=f"where to write the page; of a whole run {PAGE.name}")
     args = parser.parse_args()
     events = args.events or (QUICK if args.quick else EVENTS)
-    rounds = args.rounds or (2 if args.quick else 3)
+    rounds = args.rounds or 2
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
