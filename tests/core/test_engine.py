@@ -299,6 +299,48 @@ def test_what_is_no_dump_is_refused_and_changes_nothing(packed):
     assert standing(watching) == before
 
 
+# -- fold --------------------------------------------------------------------------------------------------
+
+
+def folded(*events, now):
+    """An engine in which every journey has been folded."""
+    watching = run(expect(), *events, now=now).engine
+    assert watching.fold(moment(now)) == len({event.patient for event in events})
+    return watching
+
+
+def test_a_folded_journey_is_dumped_and_judged_as_before():
+    plain = run(expect(), at(0, "ask"), now=10).engine
+    watching = folded(at(0, "ask"), now=10)
+    assert watching.dump("p") == plain.dump("p")
+    assert standing(watching) == standing(plain)
+    assert watching.next_due() == plain.next_due()
+
+
+def test_the_deadline_of_a_folded_journey_fires():
+    watching = folded(at(0, "ask"), now=10)
+    assert told(watching.advance(moment(31))) == told(
+        run(expect(), at(0, "ask"), now=10).engine.advance(moment(31))
+    )
+
+
+def test_a_folded_journey_can_be_merged_into_another():
+    watching = folded(at(5, "answer", patient="q"), at(0, "ask"), now=10)
+    watching.observe(at(12, "merge", patient="q", attributes={"into": "p"}))
+    watching.advance(moment(13))
+    assert [verdict for _, verdict in standing(watching)] == ["met"]
+
+
+def test_new_rules_hold_for_folded_journeys():
+    watching = folded(at(0, "ask"), at(20, "answer"), now=25)
+    assert lines(watching.use([expect(within="10m")], REGISTRY))[:1] == ["25 r: met -> late"]
+
+
+def test_what_has_been_heard_of_lately_is_not_folded():
+    watching = run(expect(), at(0, "ask"), now=10).engine
+    assert watching.fold(moment(0)) == 0
+
+
 # -- use ---------------------------------------------------------------------------------------------------
 
 
