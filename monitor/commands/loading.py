@@ -17,6 +17,7 @@ from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping
 from monitor.ingest.files import NOT_XML, UNKNOWN_FORMAT, Unreadable, read, rule_files, whole
 from monitor.report.names import counted, unmapped
+from monitor.report.rules import places_text, registry_places
 from monitor.rulefile.load import load_packs, load_registry
 from monitor.rulefile.mapping import load_mapping
 from monitor.rulefile.problem import Problem, as_text
@@ -69,7 +70,19 @@ def packs_of(
     tell(problems, streams)
     if any(problem.severity == "error" for problem in problems):
         raise Failed(PROBLEMS)
+    if registry is None:
+        _say_without_registry([rule for _, rules in packs for rule in rules], streams)
     return packs
+
+
+def _say_without_registry(rules: Sequence[Rule], streams: Streams) -> None:
+    """Rules that name places of a registry judge wrongly without one, and look as if they judged."""
+    places = registry_places(rules)
+    if places:
+        streams.say(
+            f"no registry was given: {places_text(places)} match nothing, so do not trust these rules; "
+            "name it with --microsystems FILE"
+        )
 
 
 def tell(problems: Sequence[Problem], streams: Streams) -> None:

@@ -18,7 +18,7 @@ from monitor.report.cases import Story, Teller, varied, worst_cases
 from monitor.report.handoffs import HandoffFigures, handoff_figures, visits_of
 from monitor.report.load import AlarmLoad, Fired, alarm_load, fired_alerts
 from monitor.report.names import pseudonym, unmapped
-from monitor.report.rules import RuleFigures, rule_figures, without_case
+from monitor.report.rules import RuleFigures, places_text, registry_places, rule_figures, without_case
 from monitor.report.suggest import Findings, Invocation, Suggestion, blind_rules, suggestions
 
 _LOOKED_AT: Final = 20
@@ -86,6 +86,8 @@ class Report(msgspec.Struct, gc=False):
     patients: int
     test_patients: int
     """Of these; their cases are left out."""
+    no_registry: str | None
+    """Of which places rules speak that match nothing, for there is no registry of them."""
     packs: list[Pack]
     populations: list[Population]
     shadow: list[str]
@@ -118,6 +120,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
     alerts = [change for change in history.alerts if change.rule in ids]  # others are of silent feeds
     fired = fired_alerts(alerts)
     shadow = [rule.id for rule in rules if rule.mode == "shadow"]
+    places = {} if registry.microsystems else registry_places([*rules, *history.population_rules])
     first_at = history.events[0].arrived_at or history.events[0].recorded_at
     return Report(
         first_at=first_at,
@@ -126,6 +129,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         events=len(history.events),
         patients=len({event.patient for event in history.events if event.type != HEARTBEAT}),
         test_patients=len(tests),
+        no_registry=places_text(places) if places else None,
         packs=list(_packs(history.packs, figures)),
         populations=[_population(rule, cases, history) for rule in history.population_rules],
         shadow=shadow,

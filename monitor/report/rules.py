@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,10 +19,16 @@ from monitor.core.rule import (
     NeverRule,
     Pattern,
     RequireRule,
+    RuleBase,
     StepsRule,
 )
 from monitor.core.text import globbed
 from monitor.report.figures import quantile
+from monitor.report.names import counted
+
+_BY_REGISTRY: Final = re.compile(r'"((?:kind|tag|meso):[^"]*)"')
+"""A place that only a registry can tell, in a rule as JSON."""
+_TEXTS: Final = {"summary", "action", "source", "labels", "annotations", "runbook"}
 
 
 class Row(NamedTuple):
@@ -108,13 +115,13 @@ def opening_types(rule: CaseRule) -> list[str]:
     """The types of event, as the rule writes them, that can open a case; empty where it does not say."""
     match rule:
         case ExpectRule() | RequireRule() | ForbidRule():
-            return _types(rule.when)
+            return types_of(rule.when)
         case NeverRule():
-            return _types(rule.never)
+            return types_of(rule.never)
         case CountRule():
-            return _types(rule.count)
+            return types_of(rule.count)
         case StepsRule():
-            return _types(rule.steps[0].match)
+            return types_of(rule.steps[0].match)
     return []
 
 
@@ -123,19 +130,19 @@ def awaited_types(rule: CaseRule) -> list[str]:
     match rule:
         case ExpectRule():
             patterns = rule.expect if isinstance(rule.expect, list) else [rule.expect]
-            return [each for pattern in patterns for each in _types(pattern)]
+            return [each for pattern in patterns for each in types_of(pattern)]
         case RequireRule():
-            return _types(rule.require)
+            return types_of(rule.require)
         case StepsRule():
-            return [each for step in rule.steps[1:] for each in _types(step.match)]
+            return [each for step in rule.steps[1:] for each in types_of(step.match)]
     return []
 
 
-def _types(pattern: Pattern) -> list[str]:
+def types_of(pattern: Pattern) -> list[str]:
     """Types that a pattern names, itself or in each branch of its `any`."""
     if pattern.type is not None:
         return [pattern.type] if isinstance(pattern.type, str) else list(pattern.type)
-    branches = [_types(each) for each in pattern.any_ or ()]
+    branches = [types_of(each) for each in pattern.any_ or ()]
     return [each for branch in branches for each in branch] if all(branches) else []
 
 
@@ -153,3 +160,17 @@ def without_case(
         if rule.id not in with_case:
             types = opening_types(rule)
             yield rule.id, [] if not types or is_seen(types, seen) else types
+
+
+def registry_places(rules: Iterable[RuleBase]) -> dict[str, str]:
+    """The rules that name a place as `kind:`, `tag:` or `meso:`, each with the first that it names.
+
+    Without a registry such a place matches nothing.
+    """
+    named = {rule.id: _BY_REGISTRY.search(rule.model_dump_json(exclude=_TEXTS)) for rule in rules}
+    return {rule: found[1] for rule, found in named.items() if found}
+
+
+def places_text(places: Mapping[str, str]) -> str:
+    """`kind:icu` and the like, and in how many rules; of what `registry_places` found."""
+    return f"places such as `{next(iter(places.values()))}`, which {counted(len(places), 'rule')} name{'s' * (len(places) == 1)},"

@@ -67,6 +67,12 @@ def _title(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterat
     of = f"{counted(report.events, 'event')} of {counted(report.patients, 'patient')}"
     about = f"{of}{tests}; local time ({report.timezone})"
     yield from paragraph(about, width, "quiet")
+    if report.no_registry is not None:
+        yield from paragraph(
+            f"No registry of microsystems: {report.no_registry} match nothing. Do not trust these rules.",
+            width,
+            "bad",
+        )
 
 
 def _day(at: datetime, zone: ZoneInfo) -> str:

@@ -355,6 +355,25 @@ def test_where_all_rules_are_in_shadow_they_judge_the_handoffs(handoff, inputs):
     assert "Rules in shadow would have fired 6 more" in found.out
 
 
+def test_without_a_registry_it_is_said_which_rules_cannot_be_trusted(handoff, inputs):
+    found = handoff("report", "--rules", "rules.yaml", "events.jsonl")
+    assert (found.code, found.err.splitlines()[0]) == (
+        0,
+        "handoff: no registry was given: places such as `kind:ed`, which 1 rule names, match nothing, so do not trust "
+        "these rules; name it with --microsystems FILE",
+    )
+    assert found.out.splitlines()[2] == (
+        "No registry of microsystems: places such as `kind:ed`, which 1 rule names, match nothing. Do not"
+    )
+    assert "no registry was given" in handoff("replay", "--rules", "rules.yaml", "events.jsonl").err
+
+
+def test_rules_that_name_no_place_of_a_registry_need_none(handoff, inputs, write):
+    write("rules.yaml", "\n".join(line for line in RULES.splitlines() if "kind:" not in line))
+    found = handoff("report", "--rules", "rules.yaml", "events.jsonl")
+    assert "registry" not in found.out + found.err
+
+
 def test_an_empty_input_has_nothing_to_report_on(handoff, inputs):
     found = handoff("report", "--rules", "rules.yaml", "-")
     assert (found.code, found.out) == (0, "There is no event to report on.\n")
@@ -375,7 +394,7 @@ def test_a_history_without_a_case_says_so(handoff, inputs):
     [
         (("--rules", "rules.yaml"), 2, "report: which FILE? (`-` is stdin)"),
         (("--rules", "none.yaml", "events.jsonl"), 3, "cannot read none.yaml: No such file or directory"),
-        (("--rules", "rules.yaml", "none.jsonl"), 3, "cannot read none.jsonl: No such file or directory"),
+        ((*ARGUMENTS[:-1], "none.jsonl"), 3, "cannot read none.jsonl: No such file or directory"),
         (("--rules", "empty.yaml", "events.jsonl"), 2, "report: there is no rule in empty.yaml"),
         (
             (*ARGUMENTS, "--svg", "events.jsonl"),
