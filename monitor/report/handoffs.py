@@ -5,28 +5,40 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
 
 from monitor.core.change import CaseVerdict
+from monitor.core.event import Event
 from monitor.core.journey import Stay
 from monitor.core.pattern import place_matches
 from monitor.core.place import Registry
 from monitor.core.population import DECIDED
-from monitor.core.rule import CaseRule, ExpectRule, StayRule
+from monitor.core.rule import (
+    CaseRule,
+    CountRule,
+    ExpectRule,
+    ForbidRule,
+    NeverRule,
+    Pattern,
+    RequireRule,
+    StayRule,
+    StepsRule,
+)
 from monitor.report.figures import magnitude, quantile, wilson
-from monitor.report.names import place_name
-from monitor.report.rules import awaited_types
+from monitor.report.names import ending_name, place_name
+from monitor.report.rules import types_of
 
 ARRIVAL: Final = "arrival"
 """Where a patient comes from who was nowhere before."""
-OUT: Final = "home or elsewhere"
-"""Where a patient goes who is nowhere after."""
 _MOVING: Final = frozenset({"register", "admit", "transfer", "arrive", "depart", "return", "discharge"})
 
 Visits = Mapping[tuple[str, str | None], Sequence[Stay]]
 """The stays of each encounter of each patient, in order."""
+Endings = Mapping[tuple[str, datetime], str]
+"""The disposition of each discharge, by patient and by encounter, and by when it happened."""
 
 
 class Handoff(NamedTuple):
@@ -37,6 +49,14 @@ class Handoff(NamedTuple):
     from_: str | None
     to: str | None
     at: datetime
+
+
+class _Pair(NamedTuple):
+    """From where to where; out of the hospital, in which way."""
+
+    from_: str | None
+    to: str | None
+    ending: str | None
 
 
 class HandoffFigures(msgspec.Struct, gc=False, rename={"from_": "from"}):
@@ -75,8 +95,29 @@ def visits_of(stays: Iterable[Stay]) -> Visits:
     return found
 
 
+def endings_of(events: Iterable[Event]) -> Endings:
+    """The dispositions that discharges give; of several versions of one the last written stands."""
+    found: dict[tuple[str, datetime], str] = {}
+    for event in sorted(events, key=lambda event: event.recorded_at):
+        disposition = event.attributes.get("disposition")
+        if event.type == "discharge" and isinstance(disposition, str):
+            for name in (event.patient, event.encounter):  # either may be another after a merge
+                if name is not None:
+                    found[name, event.occurred_at] = disposition
+    return found
+
+
+def ending_of(patient: str, encounter: str | None, at: datetime, endings: Endings) -> str | None:
+    """The disposition of the discharge by which a visit ended; None where it is not given."""
+    return endings.get((patient, at)) or endings.get((encounter or "", at))
+
+
 def handoff_figures(
-    rules: Sequence[CaseRule], cases: Iterable[CaseVerdict], visits: Visits, registry: Registry
+    rules: Sequence[CaseRule],
+    cases: Iterable[CaseVerdict],
+    visits: Visits,
+    registry: Registry,
+    endings: Endings = MappingProxyType({}),
 ) -> tuple[list[HandoffFigures], int]:
     """Each pair of places with its figures, the least reliable first; and how many handoffs led nobody knows where (yet).
 
@@ -94,9 +135,12 @@ def handoff_figures(
             judged[handoff].append(case)
         elif case.overdue and _is_about_leaving(rule):
             pending.add((case.patient, case.encounter))
-    pairs: dict[tuple[str | None, str | None], list[list[CaseVerdict]]] = defaultdict(list)
+    pairs: dict[_Pair, list[list[CaseVerdict]]] = defaultdict(list)
     for handoff, about in judged.items():
-        pairs[handoff.from_, handoff.to].append(about)
+        ending = None
+        if handoff.to is None:
+            ending = ending_name(ending_of(handoff.patient, handoff.encounter, handoff.at, endings))
+        pairs[_Pair(handoff.from_, handoff.to, ending)].append(about)
     found = [_figures(pair, opportunities, registry) for pair, opportunities in pairs.items()]
     return sorted(found, key=lambda each: (-each.low, -each.share, each.from_name, each.to_name)), len(
         pending
@@ -127,11 +171,35 @@ def handoff_of(case: CaseVerdict, rule: CaseRule, visits: Visits, registry: Regi
     )
 
 
+def is_about_the_move(rule: CaseRule) -> bool:
+    """Whether a rule judges the moves of patients themselves, and not what must go with them (notices, letters, signatures)."""
+    match rule:
+        case ExpectRule():
+            return all(map(_is_move, rule.expect if isinstance(rule.expect, list) else [rule.expect]))
+        case StepsRule():
+            return all(_is_move(step.match) for step in rule.steps[1:])
+        case RequireRule():
+            return _is_move(rule.require)
+        case ForbidRule():
+            return _is_move(rule.forbid)
+        case NeverRule():
+            return _is_move(rule.never)
+        case CountRule():
+            return _is_move(rule.count)
+    return True
+
+
+def _is_move(pattern: Pattern) -> bool:
+    """Whether only moves match: by their types or, where it names none, by the places."""
+    if types := types_of(pattern):
+        return set(types) <= _MOVING
+    return pattern.from_ is not None or pattern.to is not None
+
+
 def _is_about_leaving(rule: CaseRule) -> bool:
     if isinstance(rule, StayRule):
         return rule.at_most is not None
-    types = awaited_types(rule)
-    return isinstance(rule, ExpectRule) and bool(types) and set(types) <= _MOVING
+    return isinstance(rule, ExpectRule) and is_about_the_move(rule)
 
 
 def _left(case: CaseVerdict, stays: Sequence[Stay]) -> Stay | None:
@@ -151,9 +219,7 @@ def _only_destination(rule: CaseRule, registry: Registry) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _figures(
-    pair: tuple[str | None, str | None], opportunities: Sequence[list[CaseVerdict]], registry: Registry
-) -> HandoffFigures:
+def _figures(pair: _Pair, opportunities: Sequence[list[CaseVerdict]], registry: Registry) -> HandoffFigures:
     missing = late = 0
     delays: list[float] = []
     blamed: dict[str, int] = defaultdict(int)
@@ -167,14 +233,13 @@ def _figures(
         delay = max((case.delay_seconds or 0 for case in about if case.verdict == "late"), default=None)
         if delay is not None:
             delays.append(delay)
-    from_, to = pair
     defects, number = late + missing, len(opportunities)
     low, high = wilson(defects, number)
     return HandoffFigures(
-        from_=from_,
-        to=to,
-        from_name=place_name(from_, registry) or ARRIVAL,
-        to_name=place_name(to, registry) or OUT,
+        from_=pair.from_,
+        to=pair.to,
+        from_name=place_name(pair.from_, registry) or ARRIVAL,
+        to_name=pair.ending or place_name(pair.to, registry),
         opportunities=number,
         defects=defects,
         late=late,

@@ -15,7 +15,7 @@ from monitor.core.place import Registry
 from monitor.core.population import Span, reliability, silence
 from monitor.core.rule import CaseRule, ReliabilityRule, SilenceRule
 from monitor.report.cases import Story, Teller, varied, worst_cases
-from monitor.report.handoffs import HandoffFigures, handoff_figures, visits_of
+from monitor.report.handoffs import HandoffFigures, endings_of, handoff_figures, is_about_the_move, visits_of
 from monitor.report.load import AlarmLoad, Fired, alarm_load, fired_alerts
 from monitor.report.names import pseudonym, unmapped
 from monitor.report.rules import RuleFigures, places_text, registry_places, rule_figures, without_case
@@ -98,6 +98,9 @@ class Report(msgspec.Struct, gc=False):
     counts_shadow: bool
     """Whether handoffs are judged by rules in shadow, because there are no others."""
     handoffs: list[HandoffFigures]
+    """By the rules that judge the moves of patients."""
+    beside: list[HandoffFigures]
+    """The same moves by the rules on what must go with them: notices, letters, signatures."""
     pending_handoffs: int
     """Overdue handoffs of which it is not known where they lead."""
     cases: list[Story]
@@ -115,7 +118,11 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
     blind = blind_rules(rules, figures, seen)
     sighted = [rule for rule in rules if rule.id not in blind]
     live = [rule for rule in sighted if rule.mode == "live"]
-    handoffs, pending = handoff_figures(live or sighted, cases, visits_of(history.stays), registry)
+    judging, visits, endings = live or sighted, visits_of(history.stays), endings_of(history.events)
+    moves = [rule for rule in judging if is_about_the_move(rule)]
+    handoffs, pending = handoff_figures(moves, cases, visits, registry, endings)
+    others = [rule for rule in judging if rule not in moves]
+    beside, _ = handoff_figures(others, cases, visits, registry, endings)
     ids = {rule.id for rule in rules}
     alerts = [change for change in history.alerts if change.rule in ids]  # others are of silent feeds
     fired = fired_alerts(alerts)
@@ -137,6 +144,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         blind=[Unused(rule, types) for rule, types in blind.items()],
         counts_shadow=not live,
         handoffs=handoffs,
+        beside=beside,
         pending_handoffs=pending,
         cases=_stories(history, live or sighted, cases, fired, worst, identifiers=identifiers),
         load=alarm_load(rules, alerts, first_at, history.until, registry.timezone),
@@ -150,6 +158,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
                 handoffs=handoffs,
                 seen=seen,
                 unmapped=unmapped(history.events, registry),
+                registry=registry,
                 until=history.until,
                 invocation=history.invocation,
             )

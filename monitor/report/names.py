@@ -20,6 +20,13 @@ _MOVES: Final = {
 }
 _WORDS: Final = {"pending_transfer": "transfer ordered", "pending_discharge": "discharge planned"}
 """What happened, where the type alone would not read as such."""
+_ENDINGS: Final = {
+    "died": ("died", "died in"),
+    "home": ("home", "discharged home from"),
+    "transferred": ("other hospital", "transferred to another hospital from"),
+    "self": ("against advice", "left against advice from"),
+}
+"""How a visit ended, by the `disposition` of its discharge: as a place, and in a sentence before that of the last place."""
 
 
 def pseudonym(patient: str) -> str:
@@ -32,6 +39,18 @@ def place_name(place: str | None, registry: Registry) -> str:
     found = registry.microsystem(place)
     name = found.name if found is not None and found.name else place or ""
     return name.split(",")[0].replace("^", " ").strip()
+
+
+def ending_name(disposition: str | None) -> str:
+    """Where a patient went who left the hospital; other words of a feed say no more than that."""
+    return _ENDINGS.get(disposition or "", ("left the hospital", ""))[0]
+
+
+def left(place: str, to: str | None, disposition: str | None) -> str:
+    """How a patient left a place, all by the names that people call them; `to` is None out of the hospital."""
+    if to is not None:
+        return f"moved from {place} to {to}"
+    return f"{_ENDINGS.get(disposition or '', ('', 'discharged from'))[1]} {place}"
 
 
 def happened(event: Event, registry: Registry) -> str:

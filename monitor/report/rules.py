@@ -14,12 +14,14 @@ from monitor.core.population import DECIDED
 from monitor.core.rule import (
     CaseRule,
     CountRule,
+    ExclusiveRule,
     ExpectRule,
     ForbidRule,
     NeverRule,
     Pattern,
     RequireRule,
     RuleBase,
+    StayRule,
     StepsRule,
 )
 from monitor.core.text import globbed
@@ -123,6 +125,24 @@ def opening_types(rule: CaseRule) -> list[str]:
         case StepsRule():
             return types_of(rule.steps[0].match)
     return []
+
+
+def opening(rule: CaseRule) -> list[object]:
+    """What opens a case of a rule, but for the hours: the same of rules that look at the same cases."""
+    match rule:
+        case ExpectRule() | RequireRule() | ForbidRule():
+            return [rule.when.model_dump(exclude={"at"})]
+        case NeverRule():
+            return [rule.never.model_dump(exclude={"at"})]
+        case CountRule():
+            return [rule.count.model_dump(exclude={"at"})]
+        case StepsRule():
+            return [rule.steps[0].match.model_dump(exclude={"at"})]
+        case StayRule():
+            return ["stay", rule.stay]
+        case ExclusiveRule():
+            return ["exclusive", rule.exclusive]
+    return [rule.id]
 
 
 def awaited_types(rule: CaseRule) -> list[str]:

@@ -28,6 +28,8 @@ _WORD: Final = re.compile(r"""(?:'[^']*'|"[^"]*"|[^ '"])+""")
 """A word of a command, with what is quoted in it."""
 _ROW: Final = 4
 """Shifts from which on a row of bars shows something."""
+_FEWER: Final = 4
+"""Moves that are shown again, with what must go with them."""
 _MOST: Final = 8
 """Handoffs and roles that are shown."""
 
@@ -39,7 +41,11 @@ def lines_of(
     zone = ZoneInfo(report.timezone)
     parts = (
         ("Rules", "met, of the decided; delays are after the deadline", _rules(report, zone, width, glyphs)),
-        ("Handoffs", "least reliable first; with 95 % intervals", _handoffs(report, width, glyphs)),
+        (
+            "Handoffs",
+            "worst first, by the low end of the 95 % interval",
+            _handoffs(report, width, glyphs),
+        ),
         ("Worst cases", "", _cases(report, zone, width, glyphs)),
         (
             "Alarm load",
@@ -187,12 +193,17 @@ def _handoffs(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
     elif not found:
         yield [(f"No defect in {sum(each.opportunities for each in report.handoffs):,} handoffs.", "")]
     else:
-        yield from table(_handoff_columns(found, width, glyphs), width, glyphs)
+        yield from _handoff_table("The patient's move", found, width, glyphs)
+    beside = [each for each in report.beside if each.defects]
+    if beside:
+        yield from _handoff_table("What must go with it", beside[:_FEWER], width, glyphs)
     left = len([each for each in report.handoffs if each.defects]) - len(found)
     without = [each for each in report.handoffs if not each.defects]
     said = []
     if left:
-        said.append(f"{left} more with defects")
+        said.append(f"{left} more moves with defects")
+    if len(beside) > _FEWER:
+        said.append(f"{len(beside) - _FEWER} more with defects in what goes with them")
     if without and found:
         said.append(
             f"{len(without)} without, in {sum(each.opportunities for each in without):,} opportunities"
@@ -205,7 +216,19 @@ def _handoffs(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
         yield from paragraph("; ".join(said), width, "quiet")
 
 
-def _handoff_columns(found: Sequence[HandoffFigures], width: int, glyphs: Glyphs) -> list[Column]:
+def _handoff_table(title: str, found: Sequence[HandoffFigures], width: int, glyphs: Glyphs) -> Iterator[Line]:
+    """Two lines each: the figures, and below them the rule that fails most."""
+    headings, *rows = table(_handoff_columns(title, found, width, glyphs), width, glyphs)
+    yield headings
+    for each, row in zip(found, rows, strict=True):
+        yield row
+        rule, defects = next(iter(each.rules.items()))
+        yield from paragraph(
+            f"most often {rule} ({defects:,} of {each.defects:,})", width, "quiet", indent="    "
+        )
+
+
+def _handoff_columns(title: str, found: Sequence[HandoffFigures], width: int, glyphs: Glyphs) -> list[Column]:
     worst = max(each.high for each in found)
     figures = [
         Column("defects", [(f"{each.defects:,} of {each.opportunities:,}", "strong") for each in found]),
@@ -214,7 +237,7 @@ def _handoff_columns(found: Sequence[HandoffFigures], width: int, glyphs: Glyphs
             [(_interval(each, glyphs), "") for each in found],
             weight=30,
         ),
-        Column("order", [_magnitude(each, glyphs) for each in found], weight=20),
+        Column("IHI level", [_magnitude(each, glyphs) for each in found], weight=20),
         Column("late", [_cell(_number(each.late), "late") for each in found], weight=15),
         Column("missing", [_cell(_number(each.missing), "bad") for each in found], weight=14),
         Column("delay", [_cell(_delay(each.median_delay_seconds), "") for each in found], weight=10),
@@ -226,7 +249,7 @@ def _handoff_columns(found: Sequence[HandoffFigures], width: int, glyphs: Glyphs
         max(len(column.title), *(len(text) for text, _ in column.cells)) + 1 for column in figures
     )
     names: list[Span] = [(_pair(each, max(room, 24), glyphs), "") for each in found]
-    return [Column("", names, left=True), *figures]
+    return [Column(title, names, left=True), *figures]
 
 
 def _interval(figures: HandoffFigures, glyphs: Glyphs) -> str:
@@ -399,7 +422,8 @@ def _suggested(report: Report, width: int) -> Iterator[Line]:
         first, *more = paragraph(each.finding, width - 3)
         yield [("abcdefgh"[number] + "  ", "strong"), *first]
         yield from ([("   ", ""), *line] for line in more)
-        yield from _command(each.command, width)
+        if each.command is not None:
+            yield from _command(each.command, width)
 
 
 def _command(command: str, width: int) -> Iterator[Line]:

@@ -73,9 +73,10 @@ s ed-stay   2/3  66.7     1     1        1     30m    30m
 s: in shadow, counted and alerts no one
 No case, for no event of type stroke_arrival was ever seen: stroke.
 
-2 Handoffs  least reliable first; with 95 % intervals
-                                    defects  % (interval)     order  late  missing  delay
-Emergency department → Ward 4 West   1 of 3     33 (6–79)  unstable     1        -  1h30m
+2 Handoffs  worst first, by the low end of the 95 % interval
+The patient's move                  defects  % (interval)  IHI level  late  missing  delay
+Emergency department → Ward 4 West   1 of 3     33 (6–79)   unstable     1        -  1h30m
+    most often boarding (1 of 1)
 1 overdue that led nowhere yet
 
 3 Worst cases
@@ -299,6 +300,27 @@ def test_a_change_of_a_rule_is_tried_without_a_file_being_touched(handoff, input
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == (
         "handoff: report: --set: rule `boarding` has no key `graze` that could be changed; did you mean `grace`?\n"
+    )
+
+
+LETTER = """
+  - {id: letter, summary: no letter, severity: warning, when: {type: admit}, expect: {type: letter_sent}, within: 1h}
+"""
+
+
+def test_what_must_go_with_a_move_is_judged_apart_from_the_move(handoff, inputs, write):
+    write("letter.yaml", RULES + LETTER)
+    write("events.jsonl", HISTORY + event(16, "14:40", "letter_sent", "MRN-ann"))
+    out = handoff("report", "--rules", "letter.yaml", *ARGUMENTS[2:], "--only", "handoffs").out
+    assert (
+        """\
+Emergency department → Ward 4 West   1 of 3     33 (6–79)   unstable     1        -  1h30m
+    most often boarding (1 of 1)
+What must go with it                defects  % (interval)  IHI level  late  missing  delay
+Emergency department → Ward 4 West   2 of 3    67 (21–94)   unstable     -        2      -
+    most often letter (2 of 2)
+"""
+        in out
     )
 
 

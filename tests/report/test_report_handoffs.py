@@ -3,7 +3,15 @@
 import pytest
 from report_making import REGISTRY, at, case, rules_of, stay
 
-from monitor.report.handoffs import Handoff, handoff_figures, handoff_of, visits_of
+from monitor.core.event import Event
+from monitor.report.handoffs import (
+    Handoff,
+    endings_of,
+    handoff_figures,
+    handoff_of,
+    is_about_the_move,
+    visits_of,
+)
 
 RULES = rules_of("""
   - {id: signed, summary: s, severity: warning, when: {type: transfer, from: kind:icu}, require: {type: handoff_signed}}
@@ -93,3 +101,58 @@ def test_an_overdue_handoff_that_led_nowhere_yet_is_counted_apart():
 def test_a_case_that_is_still_open_is_no_opportunity():
     of = case("board", "open", trigger=30, due=90, patient="q", from_="ed")
     assert figures((of, stay("ed", 0, patient="q"))) == ([], 0)
+
+
+def test_rules_on_the_move_are_told_from_those_on_what_must_go_with_it():
+    more = rules_of("""
+  - {id: by-place, summary: s, severity: warning, when: {type: x}, expect: {to: kind:icu}, within: 1h}
+  - {id: both, summary: s, severity: warning, when: {type: x}, expect: [{type: transfer}, {type: letter_sent}], within: 1h}
+  - {id: notice, summary: s, severity: warning, when: {type: admit}, expect: {type: notice_sent, to: kind:icu}, within: 1h}
+  - {id: back, summary: s, severity: warning, when: {type: transfer}, forbid: {any: [{type: admit}, {type: arrive}]}, within: 1h}
+  - {id: night, summary: s, severity: warning, never: {type: transfer, at: {hours: "22:00-07:00"}}}
+  - {id: ordered, summary: s, severity: warning, when: {type: transfer}, require: {type: pending_transfer}}
+  - {id: path, summary: s, severity: warning, steps: [{name: a, match: {type: x}}, {name: b, match: {type: depart}, within: 1h}]}
+""")
+    moves = [rule.id for rule in [*RULES, *more] if is_about_the_move(rule)]
+    assert moves == ["board", "to-icu", "dwell", "by-place", "back", "night", "path"]
+
+
+def discharge(number, minutes, charted=None, **attributes):
+    return Event(
+        id=f"d{number}",
+        type="discharge",
+        patient=f"q{number}",
+        encounter=f"v{number}",
+        occurred_at=at(minutes),
+        recorded_at=at(charted or minutes),
+        attributes=attributes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "name"),
+    [
+        ([discharge(1, 100, disposition="died")], "died"),
+        ([discharge(1, 100, disposition="home")], "home"),
+        ([discharge(1, 100, disposition="transferred")], "other hospital"),
+        ([discharge(1, 100, disposition="self")], "against advice"),
+        ([discharge(1, 100, disposition="20")], "left the hospital"),
+        ([discharge(1, 100)], "left the hospital"),
+        ([discharge(1, 90, disposition="died"), discharge(2, 100, disposition="died")], "left the hospital"),
+        ([discharge(1, 100, 300, disposition="died"), discharge(1, 100, disposition="home")], "died"),
+    ],
+)
+def test_a_way_out_is_called_by_the_disposition_of_its_discharge_as_last_written(events, name):
+    of = case("dwell", "late", due=60, decided=100, patient="q1", encounter="v1", to="ed")
+    visits = visits_of([stay("ed", 0, 100, patient="q1", encounter="v1")])
+    (pair,), _ = handoff_figures(RULES, [of], visits, REGISTRY, endings_of(events))
+    assert (pair.to, pair.to_name) == (None, name)
+
+
+def test_a_discharge_written_before_a_merge_is_found_by_its_visit():
+    of = case("dwell", "late", due=60, decided=100, patient="survivor", encounter="v1", to="ed")
+    visits = visits_of([stay("ed", 0, 100, patient="survivor", encounter="v1")])
+    (pair,), _ = handoff_figures(
+        RULES, [of], visits, REGISTRY, endings_of([discharge(1, 100, disposition="died")])
+    )
+    assert pair.to_name == "died"
