@@ -45,6 +45,7 @@ from monitor.commands.streams import (
     progress_bar,
     write_file,
 )
+from monitor.commands.truth import read_truth, say_truth
 from monitor.core.event import EARLIEST, LATEST
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
@@ -213,11 +214,13 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
     files = rule_files_of(rules_paths, streams)
     if args.alerts is not None:
         inputs = [*args.files, *settings_of(args), *(name for name, _ in files)]
+        inputs += [] if args.truth is None else [args.truth]
         check_can_write("replay: --alerts", args.alerts, inputs, streams)
     rules = rules_of(files, registry if args.microsystems else None, streams)
     if not rules:
         raise Failed(USAGE, f"replay: there is no rule in {', '.join(rules_paths)}")
     cases = [rule for rule in rules if isinstance(rule, CaseRule)]
+    truth = None if args.truth is None else read_truth(args.truth, streams.stdin)
     was = read_events(args, registry, streams)
     taken = arranged(args, was)
     with progress_bar(len(taken.events), streams) as progress:
@@ -237,7 +240,10 @@ def _replay(args: argparse.Namespace, streams: Streams) -> int:
     _show(args, cases, outcome, streams)
     if args.format == "text":
         streams.print(output.populations_text(populations))
-    return noticed(was, taken, registry, outcome.counts, streams)
+    code = noticed(was, taken, registry, outcome.counts, streams)
+    if truth is None:
+        return code
+    return max(code, say_truth(truth, {rule.id for rule in cases}, outcome.verdicts, streams))
 
 
 def _report(args: argparse.Namespace, streams: Streams) -> int:
@@ -324,6 +330,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay_.add_argument(
         "--worst", type=_positive, metavar="N", help="also list the N latest and N missing handoffs"
+    )
+    replay_.add_argument(
+        "--truth",
+        metavar="FILE",
+        help="compare the verdicts with those of this file, as `simulate` writes it; exit code 1 if they differ",
     )
     report_ = _command(commands, "report", _report, "show what a finished history teaches")
     _takes_rules(report_)

@@ -145,6 +145,7 @@ def _replay(args: argparse.Namespace, options: Options) -> str:
         *(f"pack:{name}" for name in _PACKS),
         f"--microsystems {quote(str(folder / _REGISTRY))}",
         f"--until {moment(options.end)}",
+        *(() if args.no_truth else (f"--truth {quote(str(folder / _TRUTH))}",)),
         *(quote(str(folder / name)) for name in names),
     )
     return " ".join(parts) + "\n"

@@ -71,7 +71,7 @@ def line(case: Case) -> str:
     encounter = "null" if visit is None else f'"{visit}"'  # ids and keys of the simulation need no escapes
     return (
         f'{{"rule":"{case.rule}","step":null,"patient":"{case.patient}","encounter":{encounter},'
-        f'"trigger":"{case.trigger}","trigger_at":"{moment(case.trigger_at)}","verdict":"{case.verdict}",'
+        f'"trigger":"{case.trigger}","trigger_at":"{moment(case.trigger_at)[:-1]}.000000Z","verdict":"{case.verdict}",'
         f'"overdue":{"true" if case.overdue else "false"},'
         f'"delay_seconds":{"null" if delay is None else delay}}}'
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,7 +16,7 @@ SMALL = ("simulate", "--wards", 1, "--days", 2)
 
 
 def cases(lines):
-    keys = ("rule", "patient", "encounter", "trigger", "verdict", "overdue")
+    keys = ("rule", "patient", "encounter", "trigger", "trigger_at", "verdict", "overdue")
     return sorted(tuple(str(case[key]) for key in keys) for case in map(json.loads, lines))
 
 
@@ -27,6 +28,9 @@ def test_the_command_that_it_prints_finds_the_truth_that_it_wrote(handoff, tmp_p
     assert program == "handoff"
     found = handoff(*argv, "--format", "json")
     assert found.code == 0
+    assert argv[argv.index("--truth") + 1] == "small/truth.jsonl"
+    said = found.err.splitlines()[-1]
+    assert re.fullmatch(r"handoff: truth: \d+ cases agree; \d+ rules of the truth were not loaded", said)
     judged = {json.loads(line)["rule"] for line in found.out.splitlines()}
     truth = [
         line
@@ -42,8 +46,21 @@ def test_a_folder_with_a_space_in_its_name_can_be_replayed(handoff):
 
 
 def test_without_truth_none_is_written(handoff, tmp_path):
-    handoff(*SMALL, "--no-truth", "--out", "small")
+    made = handoff(*SMALL, "--no-truth", "--out", "small")
     assert {path.name for path in (tmp_path / "small").iterdir()} == {"events.jsonl", "microsystems.yaml"}
+    assert "--truth" not in made.out
+
+
+def test_a_single_verdict_that_the_truth_has_otherwise_is_found(handoff, tmp_path):
+    made = handoff(*SMALL, "--out", "small")
+    truth = tmp_path / "small/truth.jsonl"
+    text = truth.read_text()
+    assert '"ed-boarding"' in text
+    first, middle, last = text.partition('"rule":"ed-boarding"')
+    truth.write_text(first + middle + last.replace('"verdict":"met"', '"verdict":"late"', 1))
+    found = handoff(*shlex.split(made.out)[1:])
+    assert found.code == 1
+    assert " agree, 1 does not" in found.err
 
 
 def test_events_can_go_to_stdout_alone(handoff, tmp_path):
