@@ -177,7 +177,7 @@ def _stories(
 ) -> list[Story]:
     """The worst cases, told; of the false alarms one that was charted late, if possible, and not merged or corrected late."""
     bad, false = worst_cases(rules, cases, fired, history.until)
-    teller = Teller(rules, history.alerts, history.stays, history.registry, history.until)
+    teller = Teller(rules, cases, history.alerts, history.stays, history.registry, history.until)
     told = teller.tell(false[:_LOOKED_AT], history.events)
     by_charting = [case for case, story in zip(false, told, strict=False) if story.cause == "charting"]
     stories = teller.tell(varied(bad, by_charting or false, count), history.events)

@@ -300,29 +300,66 @@ def _cases(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterat
 def _story(story: Story, letter: str, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterator[Line]:
     title = f"{letter}  {story.summary}"
     if story.false_alarm:
-        title = f"{letter}  False alarm: the care was in time, only {_LATE[story.cause]} was late"
+        title = f"{letter}  False alarm: this deadline was met, only {_LATE[story.cause]} was late"
     about = f"{story.severity} {glyphs.dot} {story.rule} {glyphs.dot} patient {story.patient}"
     if len(title) + len(about) + 2 <= width:
         yield [(title.ljust(width - len(about)), "strong"), (about, "quiet")]
     else:
         yield from paragraph(title, width, "strong")
         yield from paragraph(about, width, "quiet", indent="   ")
-    for sentence, style in sentences(story):
+    for sentence, style in sentences(story, zone):
         yield from paragraph(sentence, width, style, indent="   ")
     yield from draw(story, zone, width, glyphs)
 
 
-def sentences(story: Story) -> Iterator[Span]:
-    """Care delay and charting delay, a sentence each."""
+def sentences(story: Story, zone: ZoneInfo) -> Iterator[Span]:
+    """What the alarm asked for; care delay and charting delay; what else went wrong, and how it ended; a sentence each."""
+    if story.false_alarm:
+        yield f"The alarm said: {story.summary.rstrip('.')}.", ""
+    if story.action is not None:
+        yield f"What to do: {story.action.rstrip('.')}.", ""
+    yield from _care(story, zone)
+    yield from _charting(story)
+    if story.also:
+        others = f" and {len(story.also) - _FEWER} more" if len(story.also) > _FEWER else ""
+        yield f"Also not met in this visit: {', '.join(story.also[:_FEWER])}{others}.", ""
+    told = story.next_move if _is_missing(story) else story.came
+    after = told.at if told is not None else story.trigger.at
+    if story.left is not None and story.left.at > after:
+        yield f"Then: {_moment(story.left.at, zone)} {story.left.what}.", ""
+
+
+def _is_missing(story: Story) -> bool:
+    """Whether what was expected has not come to be known."""
+    return story.came is None and story.care_delay_seconds is not None
+
+
+def _moment(at: datetime, zone: ZoneInfo) -> str:
+    return f"{_day(at, zone)} {at.astimezone(zone):%H:%M}"
+
+
+def _care(story: Story, zone: ZoneInfo) -> Iterator[Span]:
+    """Care is spoken of only where something is known of it; where nothing is, the record."""
     came, delay = story.came, story.care_delay_seconds
     if story.verdict == "late" and came is not None and delay is not None:
         yield f"Care: {spoken(delay)} after the deadline.", "bad"
+    elif story.verdict == "violated" and came is not None:
+        yield f"Care: {_moment(came.at, zone)} {came.what}.", "bad"
     elif story.verdict == "violated":
-        yield f"Care: {story.summary}.", "bad"
+        yield f"Record: {_moment(story.trigger.at, zone)} {story.trigger.what}.", "bad"
     elif delay is not None and story.verdict != "met":
-        yield f"Care: nothing had come {spoken(delay)} after the deadline.", "bad"
+        then = ""
+        if story.next_move is not None:
+            then = f"; the next move on record: {_moment(story.next_move.at, zone)} {story.next_move.what}"
+        elif story.left is None:
+            then = "; no later move of the patient is on record"
+        yield f"Record: nothing had come {spoken(delay)} after the deadline{then}.", "bad"
     elif came is not None and story.due_at is not None:
         yield f"Care: in time, {spoken((story.due_at - came.at).total_seconds())} before the deadline.", "met"
+
+
+def _charting(story: Story) -> Iterator[Span]:
+    came = story.came
     if came is None:
         return
     charting = came.charting_delay_seconds

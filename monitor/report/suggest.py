@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from monitor.core.change import CaseVerdict
+from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, ExpectRule, StayRule
 from monitor.core.text import duration_text
 from monitor.report.figures import spoken
 from monitor.report.handoffs import HandoffFigures
 from monitor.report.load import FALSE, Fired
-from monitor.report.names import counted
-from monitor.report.rules import RuleFigures, awaited_types, is_seen, without_case
+from monitor.report.names import counted, place_name
+from monitor.report.rules import RuleFigures, awaited_types, is_seen, opening, without_case
 
 _GRACES: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 10, 15, 20, 30, 45, 60, 90, 120))
 _ROUND: Final = tuple(
@@ -35,6 +37,9 @@ _SELDOM: Final = 0.1
 """The share of false alarms below which a rule in shadow can be turned on."""
 _FEW: Final = 5
 """Alarms or defects below which a figure is chance."""
+_ENOUGH: Final = 20
+"""Alarms that a rule in shadow would have raised from which on they can be judged."""
+_DAYS: Final = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 
 
 class Suggestion(msgspec.Struct, gc=False):
@@ -43,8 +48,8 @@ class Suggestion(msgspec.Struct, gc=False):
     about: str
     """The rule, or the handoff."""
     finding: str
-    command: str
-    """What to run to see it."""
+    command: str | None
+    """What to run to see it; None where no change of a rule would help."""
 
 
 class Invocation(NamedTuple):
@@ -78,6 +83,7 @@ class Findings(NamedTuple):
     """The types of event that were seen."""
     unmapped: Mapping[str, int]
     """Locations that no microsystem owns, with the number of events that name each."""
+    registry: Registry
     until: datetime
     invocation: Invocation
 
@@ -179,28 +185,72 @@ def _loudest(found: Findings, told: Collection[str]) -> Iterator[Suggestion]:
     number = alarms[rule_id]
     rule = next(each for each in found.rules if each.id == rule_id)
     cases = [case for case in found.verdicts if case.rule == rule_id]
-    broken = sum(case.overdue or case.verdict in ("late", "missed", "violated") for case in cases)
-    judged = broken + sum(case.verdict == "met" for case in cases)
-    share = broken / judged if judged else 0.0
+    broken = [case for case in cases if _is_broken(case)]
+    judged = len(broken) + sum(case.verdict == "met" for case in cases)
+    share = len(broken) / judged if judged else 0.0
     rank = "next loudest" if any(alarms[each] > number for each in told) else "loudest"
     text = (
         f"`{rule_id}` is the {rank}: {number:,} of {alarms.total():,} alarms ({_share(number / alarms.total())}), and "
         f"{_share(share)} of its cases are not met. "
     )
     longer = _longer(rule, cases, found.until)
-    if share > _STATE_OF_AFFAIRS:
+    if not _is_local(rule):
+        yield Suggestion(rule_id, text + _care_must_change(rule, cases, found), None)
+    elif share > _STATE_OF_AFFAIRS:
         text += (
             "That is how things are, and no alarm changes it: watch its percentage, and let it alert no one"
         )
-        text += (
-            f"; or alert at `{longer.key}: {longer.text}`, which {longer.left:,} would have passed."
-            if longer
-            else "."
-        )
+        text += f"; or try `{longer.key}: {longer.text}`. {longer.promise}" if longer else "."
         yield Suggestion(rule_id, text, found.invocation.what_if(f"{rule_id}.mode=shadow"))
     elif longer:
-        text += f"At `{longer.key}: {longer.text}` {longer.left:,} would be left."
+        text += f"With `{longer.key}: {longer.text}` {longer.promise}"
         yield Suggestion(rule_id, text, found.invocation.what_if(f"{rule_id}.{longer.key}={longer.text}"))
+
+
+def _is_broken(case: CaseVerdict) -> bool:
+    return case.overdue or case.verdict in ("late", "missed", "violated")
+
+
+def _is_local(rule: CaseRule) -> bool:
+    """Whether the hospital may set the limit: the rule is not critical, and no outside standard asks for it."""
+    return rule.severity != "critical" and (rule.source or "local").casefold().startswith("local")
+
+
+def _care_must_change(rule: CaseRule, cases: Sequence[CaseVerdict], found: Findings) -> str:
+    """Where and when most cases of a rule go wrong, of how many that began there and then; and that its limit stands."""
+    judged = [case for case in cases if _is_broken(case) or case.verdict == "met"]
+    said = []
+    for name_of in (_place_name(rule, found.registry), *_times(found.registry.timezone)):
+        of_all, of_broken = Counter(map(name_of, judged)), Counter(map(name_of, filter(_is_broken, judged)))
+        if len(of_all) > 1:
+            name, number = min(of_broken.items(), key=lambda each: (-each[1], each[0]))
+            said.append(f"{name} ({number:,} of {counted(of_all[name], 'case')})")
+    most = f"There are most of these {', '.join(said)}. " if said else ""
+    whose = "This rule is critical" if rule.severity == "critical" else "The limit is the standard's"
+    return f"{most}{whose}: it is the care that must change."
+
+
+def _place_name(rule: CaseRule, registry: Registry) -> Callable[[CaseVerdict], str]:
+    """In which place a case began: where the patient then was, or of a stay is."""
+
+    def name_of(case: CaseVerdict) -> str:
+        place = case.to if isinstance(rule, StayRule) else case.from_
+        return f"in {place_name(place, registry)}" if place else "outside"
+
+    return name_of
+
+
+def _times(zone: ZoneInfo) -> list[Callable[[CaseVerdict], str]]:
+    """On which weekday, and in which hour, a case began."""
+
+    def weekday(case: CaseVerdict) -> str:
+        return f"on {_DAYS[case.trigger_at.astimezone(zone).weekday()]}"
+
+    def hour(case: CaseVerdict) -> str:
+        from_ = case.trigger_at.astimezone(zone).hour
+        return f"from {from_:02}:00 to {(from_ + 1) % 24:02}:00"
+
+    return [weekday, hour]
 
 
 def _share(share: float) -> str:
@@ -214,67 +264,83 @@ class _Longer(NamedTuple):
     text: str
     left: int
     """Cases that would still not be met."""
+    was: int
+    """Those that are not met now."""
+
+    @property
+    def promise(self) -> str:
+        return (
+            f"{self.left:,} of all cases of this rule would not be met, instead of {self.was:,}: "
+            "is it the limit or the care that must change?"
+        )
 
 
 def _longer(rule: CaseRule, cases: Sequence[CaseVerdict], until: datetime) -> _Longer | None:
-    """The smallest round deadline, up to three times as long, that would halve what is late or missing; else the longest."""
+    """The smallest round deadline, up to three times as long, that would halve what is late or missing; else the longest.
+
+    Only where the verdicts tell what a replay with it would give: a longer deadline neither opens nor closes other cases,
+    and lies before the present give-up, behind which it was not looked.
+    """
     limit = _limit(rule)
     if limit is None:
         return None
-    key, before = limit
-    broken = [case for case in cases if case.overdue or case.verdict in ("late", "missed")]
+    key, before, give_up = limit
+    broken = [case for case in cases if _is_broken(case)]
     found = None
     for longer in _ROUND:
-        if not before < longer <= 3 * before:
+        if not before < longer <= 3 * before or (give_up is not None and longer - before > give_up):
             continue
         more = (longer - before).total_seconds()
         left = sum(_is_over(case, more, until) for case in broken)
-        found = _Longer(key, duration_text(longer), left)
+        found = _Longer(key, duration_text(longer), left, len(broken))
         if 2 * left <= len(broken):
             break
     return found if found is not None and found.left < len(broken) else None
 
 
 def _is_over(case: CaseVerdict, more: float, until: datetime) -> bool:
-    """Whether a case that was late or missing would be so with so many seconds more."""
+    """Whether a case that is not met would not be met with so many seconds more."""
     if case.delay_seconds is not None:
         return case.delay_seconds > more
-    if case.due_at is None or case.reason == "gave_up":
+    if case.due_at is None or case.verdict == "violated" or case.reason == "gave_up":
         return True
     return ((case.decided_at or until) - case.due_at).total_seconds() > more
 
 
-def _limit(rule: CaseRule) -> tuple[str, timedelta] | None:
+def _limit(rule: CaseRule) -> tuple[str, timedelta, timedelta | None] | None:
+    """The key of a rule's limit, the limit and the give-up after it; None where cases hang together or the time is stopped."""
     match rule:
-        case ExpectRule(within=timedelta() as within):
-            return "within", within
-        case StayRule(at_most=timedelta() as at_most):
-            return "at_most", at_most
+        case ExpectRule(within=timedelta() as within, overlap="each"):
+            return "within", within, rule.give_up
+        case StayRule(at_most=timedelta() as at_most, pause=None):
+            return "at_most", at_most, rule.give_up
     return None
 
 
 def _worst_handoff(found: Findings, told: Collection[str]) -> Iterator[Suggestion]:
-    """The least reliable handoff: of the rules that judge it the worst that was not `told` of, and what another deadline
-    would say.
+    """The least reliable handoff: of the rules that judge it the one, not `told` of, that fails most, and what another
+    deadline would say.
     """
-    by_id = {rule.id: rule for rule in found.rules}
     worst = next((each for each in found.handoffs if each.defects >= _FEW), None)
-    for rule_id in worst.rules if worst is not None else ():
-        rule = by_id[rule_id]
-        cases = [case for case in found.verdicts if case.rule == rule_id]
-        longer = _longer(rule, cases, found.until)
-        if worst is None or longer is None or rule_id in told:
-            continue
-        was = sum(case.overdue or case.verdict in ("late", "missed") for case in cases)
-        pair = f"{worst.from_name} to {worst.to_name}"
-        yield Suggestion(
-            pair,
-            f"{pair} is the least reliable handoff: {worst.defects:,} of {worst.opportunities:,} were late or missing, "
-            f"{worst.rules[rule_id]:,} of them by `{rule_id}`. With `{longer.key}: {longer.text}` {longer.left:,} of all "
-            f"cases of this rule would be, instead of {was:,}: is it the limit or the care that must change?",
-            found.invocation.what_if(f"{rule_id}.{longer.key}={longer.text}"),
-        )
+    if worst is None:
         return
+    rule_id = next((rule for rule, defects in worst.rules.items() if defects and rule not in told), None)
+    if rule_id is None:
+        return
+    rule = next(each for each in found.rules if each.id == rule_id)
+    cases = [case for case in found.verdicts if case.rule == rule_id]
+    pair = f"{worst.from_name} to {worst.to_name}"
+    text = (
+        f"{pair} is the least reliable handoff: {worst.defects:,} of {worst.opportunities:,} were late or missing, "
+        f"{worst.rules[rule_id]:,} of them by `{rule_id}`. "
+    )
+    longer = _longer(rule, cases, found.until)
+    if not _is_local(rule):
+        whole = f"Of all cases of this rule {sum(map(_is_broken, cases)):,} are not met. "
+        yield Suggestion(pair, text + whole + _care_must_change(rule, cases, found), None)
+    elif longer:
+        text += f"With `{longer.key}: {longer.text}` {longer.promise}"
+        yield Suggestion(pair, text, found.invocation.what_if(f"{rule_id}.{longer.key}={longer.text}"))
 
 
 def _unmapped(found: Findings) -> Iterator[Suggestion]:
@@ -292,13 +358,17 @@ def _unmapped(found: Findings) -> Iterator[Suggestion]:
 
 
 def _ready(found: Findings) -> Iterator[Suggestion]:
-    """The gravest rule in shadow whose alarms would have been true: it can be turned on."""
+    """The gravest rule in shadow whose alarms would have been true, and that no live rule stands in for: it can be turned on."""
     fired = Counter(each.rule for each in found.shadow_fired)
     false = Counter(each.rule for each in found.shadow_fired if each.reason in FALSE)
+    live = [opening(rule) for rule in found.rules if rule.mode == "live"]
     ready = [
         rule
         for rule in found.rules
-        if fired[rule.id] >= _FEW and false[rule.id] <= _SELDOM * fired[rule.id] and rule.severity != "info"
+        if fired[rule.id] >= _ENOUGH
+        and opening(rule) not in live
+        and false[rule.id] <= _SELDOM * fired[rule.id]
+        and rule.severity != "info"
     ]
     if not ready:
         return

@@ -97,8 +97,9 @@ alarm                                                             △───�
                                                           14:00 also to site manager ╯     │
                                                              14:32 ends: it came, too late ╯
 
-b  False alarm: the care was in time, only the charting was late
+b  False alarm: this deadline was met, only the charting was late
    critical · boarding · patient 80da0c8
+   The alarm said: still in the emergency department 4 hours after the decision.
    Care: in time, 30 min before the deadline.
    Charting: 2 h 10 min after it happened.
           Mon 3 Mar
@@ -117,11 +118,11 @@ alarm                                                            △────
 
 c  still in the emergency department 4 hours after the decision
    critical · boarding · patient 04b3de6
-   Care: nothing had come 2 h after the deadline.
+   Record: nothing had come 2 h after the deadline; no later move of the patient is on record.
           Mon 3 Mar
             10:00      11:00       12:00      13:00      14:00      15:00       16:00      17:00
 where       █ Emergency department ████████████████████████████████████████████████████████
-happened               ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃ 2 h and nothing came
+happened               ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
                        ╰ 11:00 decision to admit                    ╰ 15:00 deadline
 alarm                                                          △────▲━━━━━━━━━━━▲━━━━━━━━━━
                                    14:30 warning to ward clerk ╯    │           │
@@ -223,7 +224,7 @@ def test_the_picture_is_an_svg_of_the_same_text_and_the_same_each_time(handoff, 
     assert handoff("report", *ARGUMENTS, "--svg", "report.svg").out == REPORT
     assert (tmp_path / "report.svg").read_text(encoding="utf-8") == first
     text = "".join(ET.fromstring(first).itertext()).replace("\xa0", " ")
-    assert "False alarm: the care was in time, only the charting was late" in text
+    assert "False alarm: this deadline was met, only the charting was late" in text
     assert "MRN" not in text
     assert "@font-face" not in first  # it fetches nothing from anywhere
 
@@ -366,6 +367,84 @@ def test_what_a_suggestion_promises_is_what_its_command_gives(handoff, inputs, w
     assert spared + gone == before["load"]["fired"] - after["load"]["fired"]
 
 
+PROMISES = """
+rules:
+  - {id: notice, summary: s, severity: warning, source: local, when: {type: signed}, expect: {type: sent}, within: 1h, unless: {type: dropped}, give_up: 3h}
+  - {id: unheard, summary: s, severity: warning, when: {type: signed}, expect: {type: never_charted}, within: 1h}
+  - {id: found, summary: s, severity: warning, mode: shadow, never: {type: sent}}
+"""
+
+
+@pytest.fixture
+def promised(handoff, write):
+    """The report of a history in which every kind of suggestion promises something, and what a suggestion's command gives."""
+    lines = []
+    ends = [("sent", minutes) for minutes in (20, 30, 40, 65, 75, 80, 85, 90, 100, 130, 170, 200)] * 2
+    ends += [("dropped", minutes) for minutes in (30, 70, 85, 95, 200)] + [(None, 0)] * 3
+    for number, (what, minutes) in enumerate(ends):
+        patient = f"n{number}"
+        lines.append(event(f"{patient}a", "08:00", "signed", patient))
+        if what is not None:
+            clock = f"{8 + minutes // 60:02}:{minutes % 60:02}"
+            lines.append(event(f"{patient}b", clock, what, patient))
+    for number, clock in enumerate(("10:20", "10:40", "12:30", "15:30")):
+        lines.append(event(f"o{number}", clock, "signed", f"o{number}"))
+    lines.append(event("end", "16:00", "triage", "z"))
+    write("promises.yaml", PROMISES)
+    write("promises.jsonl", "".join(lines))
+
+    def run(*more):
+        arguments = ("--rules", "promises.yaml", "promises.jsonl", "--format", "json", *more)
+        return json.loads(handoff("report", *arguments).out)
+
+    return run
+
+
+def not_met(found, rule):
+    (row,) = [each for pack in found["packs"] for each in pack["rules"] if each["rule"] == rule]
+    return row["late"] + row["missed"] + row["overdue"]
+
+
+def suggested(found, change):
+    (made,) = [each for each in found["suggestions"] if change in (each["command"] or "")]
+    return made["finding"], ("--set", made["command"].split("--set ")[1])
+
+
+LIMIT = re.compile(r"`(\w+: \w+)`\.? (\d+) of all cases of this rule would not be met, instead of (\d+)")
+
+
+@pytest.mark.parametrize("in_time", [0, 60])
+def test_the_cases_that_a_longer_limit_is_said_to_leave_are_those_that_it_leaves(promised, write, in_time):
+    """Of a rule that is mostly broken, and of one that is mostly met, for which the change itself is proposed."""
+    met = [
+        event(f"{number}{what}", clock, what, f"m{number}")
+        for number in range(in_time)
+        for what, clock in (("signed", "09:00"), ("sent", "09:10"))
+    ]
+    write("met.jsonl", "".join(met) or event("m", "09:00", "triage", "m"))
+    before = promised("met.jsonl", "--set", "unheard.mode=shadow")
+    (finding,) = [each["finding"] for each in before["suggestions"] if each["about"] == "notice"]
+    limit, left, was = LIMIT.search(finding).groups()
+    assert ("let it alert no one" in finding) == (in_time == 0)
+    after = promised("met.jsonl", "--set", f"notice.{limit.replace(': ', '=')}")
+    assert int(was) == not_met(before, "notice")
+    assert int(left) == not_met(after, "notice") < int(was)
+
+
+def test_the_alarms_that_a_rule_nothing_could_meet_is_said_to_have_given_are_gone_with_it(promised):
+    before = promised()
+    finding, change = suggested(before, "unheard.mode=shadow")
+    gave = int(re.search(r"It gave (\d+) alarms", finding)[1])
+    assert gave == before["load"]["fired"] - promised(*change)["load"]["fired"] > 0
+
+
+def test_the_alarms_of_a_rule_that_can_be_turned_on_are_those_that_it_then_gives(promised):
+    before = promised()
+    finding, change = suggested(before, "found.mode=live")
+    more = int(re.search(r"would have fired (\d+) times", finding)[1])
+    assert more == promised(*change)["load"]["fired"] - before["load"]["fired"] > 0
+
+
 def test_the_number_of_processes_changes_nothing(handoff, inputs):
     assert handoff("report", *ARGUMENTS, "--jobs", "3").out == REPORT
 
@@ -379,10 +458,10 @@ def test_where_all_rules_are_in_shadow_they_judge_the_handoffs(handoff, inputs):
 
 def test_without_a_registry_it_is_said_which_rules_cannot_be_trusted(handoff, inputs):
     found = handoff("report", "--rules", "rules.yaml", "events.jsonl")
-    assert (found.code, found.err.splitlines()[0]) == (
-        0,
+    assert found.code == 0
+    assert found.err.splitlines()[0] == (
         "handoff: no registry was given: places such as `kind:ed`, which 1 rule names, match nothing, so do not trust "
-        "these rules; name it with --microsystems FILE",
+        "these rules; name it with --microsystems FILE"
     )
     assert found.out.splitlines()[2] == (
         "No registry of microsystems: places such as `kind:ed`, which 1 rule names, match nothing. Do not"
