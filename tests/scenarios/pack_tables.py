@@ -14,7 +14,8 @@ They are a start, not advice. Read them with those who answer for the patients, 
 anybody, [replay](../start/first-rule.md) it over your own history. Limits called *local* are numbers to start from; *as commonly cited; check* and *no year
 given; check* mean that the source was not read for this page. Which [milestones](events.md#milestones) a pack needs stands at its head.
 
-*Counted* is a rule in shadow mode: it has verdicts and figures, and alerts nobody.
+*Counted* is a rule in shadow mode: it has verdicts and figures, and alerts nobody. The *nurse in charge* is that of the
+place where the patient is, or of the one that was left.
 
 <!-- made from rules/*.yaml; UPDATE=1 pytest tests/scenarios writes it -->
 """
@@ -59,13 +60,14 @@ def section(name):
     text = pack_text(name)
     said = [line[1:].strip() for line in text.partition("rules:\n")[0].splitlines()]
     rules = yaml.load(text, yaml.BaseLoader)["rules"]
-    head = ["| rule | in words | limit | source |", "| --- | --- | --- | --- |"]
+    head = ["| rule | in words | limit | who, and what to do | source |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([f"## {name}", "", *said, "", *head, *map(row, rules), ""])
 
 
 def row(rule):
     how = f"{rule['severity']}, counted" if rule.get("mode") == "shadow" else rule["severity"]
-    return f"| `{rule['id']}`<br>{how} | {rule['summary']} | {limit(rule)} | {rule['source']} |"
+    answer = f"{rule['owner']}: {rule['action']}"
+    return f"| `{rule['id']}`<br>{how} | {rule['summary']} | {limit(rule)} | {answer} | {rule['source']} |"
 
 
 def limit(rule):

@@ -125,6 +125,15 @@ def test_every_rule_says_who_answers_what_to_do_and_who_asks_for_it_since_when(n
         assert dated, f"{rule.id}: {rule.source}"
 
 
+def test_who_is_alerted_at_once_has_a_contact_in_the_example_registry_and_by_the_same_name():
+    owners = {rule.owner for _, rule in RULES.values()}
+    critical = {rule.owner for _, rule in RULES.values() if rule.severity == "critical"}
+    notified = {step.notify for _, rule in RULES.values() for step in getattr(rule, "escalate", [])}
+    contacts = {role for each in [*KNOWN.microsystems, *KNOWN.mesosystems] for role in each.contacts}
+    assert critical | notified <= contacts | {"treating doctor"}  # who that is the record says
+    assert contacts <= owners | notified
+
+
 def check(*arguments):
     out = io.StringIO()
     registry_file = str(PROJECT / "rules" / "microsystems.yaml")
