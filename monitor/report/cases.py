@@ -14,8 +14,9 @@ from monitor.core.event import Event
 from monitor.core.journey import Stay, named
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
+from monitor.report.handoffs import Endings, ending_of, endings_of, visits_of
 from monitor.report.load import Fired, receiver
-from monitor.report.names import happened, place_name
+from monitor.report.names import happened, left, place_name
 
 _GRAVITY: Final = {"critical": 0, "warning": 1, "info": 2}
 
@@ -54,6 +55,13 @@ class Alarm(msgspec.Struct, gc=False):
     reason: str | None
 
 
+class Move(msgspec.Struct, gc=False):
+    """The patient left a place."""
+
+    what: str
+    at: datetime
+
+
 class Visit(msgspec.Struct, gc=False):
     """The patient in one place."""
 
@@ -68,6 +76,8 @@ class Story(msgspec.Struct, gc=False):
     rule: str
     step: str | None
     summary: str
+    action: str | None
+    """What to do, as the rule says."""
     severity: str
     patient: str
     verdict: str
@@ -88,6 +98,12 @@ class Story(msgspec.Struct, gc=False):
     """How long after the deadline it came, or has not come."""
     alarms: list[Alarm]
     places: list[Visit]
+    also: list[str]
+    """Other rules that were not met in the same visit, the gravest first."""
+    next_move: Move | None
+    """The first of the visit after the trigger."""
+    left: Move | None
+    """How the visit ended, if it did."""
     until: datetime
 
     @property
@@ -131,11 +147,15 @@ def worst_cases(
         alert = alerts[case.case]
         return alert.times_resolved, -alert.lasted(until)
 
-    bad = [case for case in known if case.overdue or case.verdict in ("late", "missed", "violated")]
+    bad = [case for case in known if _is_bad(case)]
     bad.sort(key=lambda case: (*gravity(case), not _came(case), -_excess(case, until), case.case))
     false = [case for case in known if case.verdict == "met" and alerts[case.case].reason == "charted_late"]
     false.sort(key=lambda case: (*gravity(case), *simple_and_long(case), case.case))
     return bad, false
+
+
+def _is_bad(case: CaseVerdict) -> bool:
+    return case.overdue or case.verdict in ("late", "missed", "violated")
 
 
 def _came(case: CaseVerdict) -> bool:
@@ -169,11 +189,12 @@ def varied(bad: Sequence[CaseVerdict], false: Sequence[CaseVerdict], count: int)
 
 
 class Teller:
-    """Tells cases as stories, from the events and stays of a history."""
+    """Tells cases as stories, from the verdicts, alerts and stays of a history."""
 
     def __init__(
         self,
         rules: Sequence[CaseRule],
+        cases: Iterable[CaseVerdict],
         alerts: Iterable[AlertChange],
         stays: Iterable[Stay],
         registry: Registry,
@@ -188,20 +209,26 @@ class Teller:
         self._stays: dict[str, list[Stay]] = defaultdict(list)
         for stay in stays:
             self._stays[stay.patient].append(stay)
+        self._failed: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+        for case in cases:
+            if _is_bad(case) and case.rule in self._rules:
+                self._failed[case.patient, case.encounter].add(case.rule)
 
-    def tell(self, cases: Sequence[CaseVerdict], events: Iterable[Event]) -> list[Story]:
+    def tell(self, cases: Sequence[CaseVerdict], events: Sequence[Event]) -> list[Story]:
         """The stories of some cases; `patient` is the key as it is."""
         wanted = {name for case in cases for name in (case.trigger, *case.evidence)}
         versions = _versions(events, wanted)
-        return [self._story(case, versions) for case in cases]
+        endings = endings_of(events)
+        return [self._story(case, versions, endings) for case in cases]
 
-    def _story(self, case: CaseVerdict, versions: Mapping[str, Sequence[Event]]) -> Story:
+    def _story(self, case: CaseVerdict, versions: Mapping[str, Sequence[Event]], endings: Endings) -> Story:
         rule = self._rules[case.rule]
         changes = self._alerts.get(case.case, [])
         came = None
         if case.verdict in ("met", "late", "violated") and case.evidence and case.decided_at is not None:
             came = self._happening(case.evidence[0], case.decided_at, versions)
         missing_since = case.due_at if came is None and (case.overdue or case.verdict == "missed") else None
+        moves, is_over = self._moves(case, endings)
         care_delay = case.delay_seconds
         if missing_since is not None:
             care_delay = ((case.decided_at or self._until) - missing_since).total_seconds()
@@ -209,6 +236,7 @@ class Teller:
             rule=case.rule,
             step=case.step,
             summary=rule.summary,
+            action=rule.action,
             severity=rule.severity,
             patient=case.patient,
             verdict=case.verdict,
@@ -229,8 +257,27 @@ class Teller:
                 Visit(place_name(stay.place, self._registry), stay.entered_at, stay.left_at)
                 for stay in sorted(self._stays.get(case.patient, ()), key=lambda stay: stay.entered_at)
             ],
+            also=self._also(case),
+            next_move=next((move for move in moves if move.at > case.trigger_at), None),
+            left=moves[-1] if is_over else None,
             until=self._until,
         )
+
+    def _also(self, case: CaseVerdict) -> list[str]:
+        failed = self._failed[case.patient, case.encounter] - {case.rule}
+        return sorted(failed, key=lambda rule: (_GRAVITY[self._rules[rule].severity], rule))
+
+    def _moves(self, case: CaseVerdict, endings: Endings) -> tuple[list[Move], bool]:
+        """The moves of the visit in order, and whether the last of them was out of the hospital."""
+        stays = visits_of(self._stays.get(case.patient, ())).get((case.patient, case.encounter), ())
+        moves = []
+        for stay in stays:
+            if stay.left_at is not None:
+                place = place_name(stay.place, self._registry)
+                to = place_name(stay.to, self._registry) or None
+                ending = ending_of(stay.patient, stay.encounter, stay.left_at, endings)
+                moves.append(Move(left(place, to, ending), stay.left_at))
+        return moves, bool(moves) and stays[-1].left_at is not None and stays[-1].to is None
 
     def _happening(self, name: str, at: datetime, versions: Mapping[str, Sequence[Event]]) -> Happening:
         """The fact of that name; the version that counts is the one that gives the time at which it happened."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from textwrap import wrap
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -52,7 +53,7 @@ _ENDS: Final = {
     "charted_late": "done in time, a false alarm",
     "void": "no longer needed",
     "withdrawn": "withdrawn: the record was corrected",
-    "missed": "nothing more is expected",
+    "missed": "it can no longer come",
     "expired": "no longer shown",
 }
 
@@ -197,7 +198,9 @@ def _happened(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[
         marks.append((came.at, glyphs.came, came.what, style))
     elif story.ended_at is not None:
         words = (
-            "nothing came; no longer waited for" if story.reason == "gave_up" else "nothing came before this"
+            "nothing recorded; no longer waited for"
+            if story.reason == "gave_up"
+            else "nothing recorded before this"
         )
         marks.append((story.ended_at, glyphs.nothing, words, "bad"))
     for at, char, _, style in marks:
@@ -210,7 +213,7 @@ def _late_words(story: Story) -> str:
     if story.care_delay_seconds is None:
         return ""
     delay = spoken(story.care_delay_seconds)
-    return f"{delay} late" if story.came is not None else f"{delay} and nothing came"
+    return f"{delay} late" if story.came is not None else f"{delay}, not recorded"
 
 
 def _charted(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[Row]:
@@ -248,13 +251,15 @@ def _alarms(story: Story, scale: Scale, clock: Clock, glyphs: Glyphs) -> list[Ro
             bar.fill(scale.column(alarm.at), scale.column(end), char, style)
     said = []
     for alarm in story.alarms:
-        char, words, style = _alarm_words(alarm, glyphs)
+        char, words, style = _alarm_words(alarm, story, glyphs)
         bar.put(scale.column(alarm.at), char, style)
         said.append((alarm.at, f"{clock.text(alarm.at)} {words}", style))
     return [bar, *_labelled(_grouped(said, scale), scale.width, glyphs)]
 
 
-def _alarm_words(alarm: Alarm, glyphs: Glyphs) -> tuple[str, str, str]:
+def _alarm_words(alarm: Alarm, story: Story, glyphs: Glyphs) -> tuple[str, str, str]:
+    if alarm.state != "firing" and story.reason == "gave_up":
+        return glyphs.ends, "given up: still not recorded", "quiet"
     if alarm.state != "firing":
         return glyphs.ends, f"ends: {_ENDS.get(alarm.reason or '', alarm.reason or '')}", "quiet"
     if alarm.level < 0:
@@ -321,9 +326,16 @@ def _leftward(labels: Sequence[Label], width: int) -> list[Label]:
 
 
 def _hang(rows: list[Row], label: Label, room: int, width: int, glyphs: Glyphs, *, left: bool) -> None:
-    """Put a label on the first rows that are free where it and its line would be."""
-    texts = [(clipped(text, room, glyphs), style) for text, style in label.texts]
-    column, height, longest = label.column, len(texts), max(len(text) for text, _ in texts)
+    """Put a label on the first rows that are free where it and its line would be; a text that is too long goes on below."""
+    texts = [
+        (clipped(part, room, glyphs), style, number == 0)
+        for text, style in label.texts
+        for number, part in enumerate(
+            wrap(text, max(room, 1), break_long_words=False, break_on_hyphens=False)
+        )
+    ]
+    firsts = len(label.texts)
+    column, height, longest = label.column, len(texts), max(len(text) for text, *_ in texts)
     start, end = (column - longest - 2, column + 1) if left else (column, column + longest + 3)
     top = 0
     while True:
@@ -338,6 +350,10 @@ def _hang(rows: list[Row], label: Label, room: int, width: int, glyphs: Glyphs, 
             row.put(column, glyphs.down, "quiet")
     last = glyphs.corner_left if left else glyphs.corner
     more = glyphs.tee_left if left else glyphs.tee
-    for number, (row, (text, style)) in enumerate(zip(rows[top : top + height], texts, strict=True), 1):
-        row.put(column, last if number == height else more, "quiet")
+    for row, (text, style, is_first) in zip(rows[top : top + height], texts, strict=True):
+        firsts -= is_first
+        if is_first:
+            row.put(column, more if firsts else last, "quiet")
+        elif firsts:
+            row.put(column, glyphs.down, "quiet")
         row.put(column - len(text) - 1 if left else column + 2, text, style)

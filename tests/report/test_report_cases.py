@@ -1,5 +1,7 @@
 """Which cases are worth looking at, and how they are told."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 from report_making import REGISTRY, at, case, change, rules_of, stay
 
@@ -7,9 +9,10 @@ from monitor.core.event import Event
 from monitor.report.cases import Teller, varied, worst_cases
 from monitor.report.load import fired_alerts
 from monitor.report.names import happened, pseudonym
+from monitor.report.show import sentences
 
 RULES = rules_of("""
-  - {id: grave, summary: s, severity: critical, owner: doctor, when: {type: x}, expect: {type: y}, within: 1h}
+  - {id: grave, summary: s, severity: critical, owner: doctor, action: give it now, when: {type: x}, expect: {type: y}, within: 1h}
   - {id: grave2, summary: s, severity: critical, when: {type: x}, expect: {type: y}, within: 1h}
   - {id: mild, summary: s, severity: warning, when: {type: x}, expect: {type: y}, within: 1h}
   - {id: shadow, summary: s, severity: critical, mode: shadow, when: {type: x}, expect: {type: y}, within: 1h}
@@ -89,8 +92,8 @@ def event(name, what, minutes, charted=None, arrived=None, **fields):
     )
 
 
-def told(of, events, changes=(), stays=()):
-    (story,) = Teller(RULES, changes, stays, REGISTRY, UNTIL).tell([of], events)
+def told(of, events, changes=(), stays=(), others=()):
+    (story,) = Teller(RULES, [of, *others], changes, stays, REGISTRY, UNTIL).tell([of], events)
     return story
 
 
@@ -177,3 +180,86 @@ def test_a_patient_has_one_short_name_that_does_not_show_the_key():
     assert pseudonym("12345671") in names
     assert not any("1234567" in name for name in names)
     assert {len(name) for name in names} == {7}
+
+
+def said(of, events=(), changes=(), stays=(), others=()):
+    """What stands above the drawing of a case."""
+    return [text for text, _ in sentences(told(of, events, changes, stays, others), ZoneInfo("UTC"))]
+
+
+def went(disposition, minutes):
+    return event("out", "discharge", minutes, encounter="v", attributes={"disposition": disposition})
+
+
+DAY = 24 * 60
+IN_ED = [stay("ed", 0, 100, "w1"), stay("w1", 100, DAY + 61)]
+
+
+def test_above_a_case_stands_what_to_do_what_else_failed_and_how_the_visit_ended():
+    others = [
+        late("mild", 10),
+        late("grave2", 10),
+        late("grave2", 20),
+        case("mild", "late", due=1, decided=2),
+    ]
+    elsewhere = [late("grave2", 10, encounter="w"), late("grave2", 10, patient="q"), case("mild", "met")]
+    events = [event("h", "drug_given", 90), went("died", DAY + 61)]
+    assert said(late("grave", 30, evidence=["h"]), events, stays=IN_ED, others=others + elsewhere) == [
+        "What to do: give it now.",
+        "Care: 30 min after the deadline.",
+        "Charting: at once.",
+        "Also not met in this visit: grave2, mild.",
+        "Then: Tue 6 Jan 01:01 died in Ward 1.",
+    ]
+
+
+def test_what_is_missing_is_said_of_the_record_with_its_next_move():
+    missed = case("mild", "missed", decided=1500, reason="gave_up")
+    record, then = said(missed, [went("home", DAY + 61)], stays=IN_ED)
+    assert record == (
+        "Record: nothing had come 1 day after the deadline; the next move on record: Mon 5 Jan 01:40 moved from "
+        "Emergency department to Ward 1."
+    )
+    assert then == "Then: Tue 6 Jan 01:01 discharged home from Ward 1."
+
+
+def test_where_the_next_move_is_the_end_of_the_visit_it_is_said_once():
+    missed = case("mild", "missed", trigger=200, due=260, decided=1700, reason="gave_up")
+    (only,) = said(missed, [went("self", DAY + 61)], stays=IN_ED)
+    assert only.endswith("the next move on record: Tue 6 Jan 01:01 left against advice from Ward 1.")
+
+
+def test_a_visit_of_which_nothing_more_is_known_is_said_to_be_one():
+    overdue = case("mild", "open", overdue=True)
+    assert said(overdue, stays=[stay("ed", 0)]) == [
+        "Record: nothing had come 6 days 21 h after the deadline; no later move of the patient is on record."
+    ]
+
+
+def test_after_the_end_of_a_visit_no_move_is_missed():
+    letter = case("mild", "missed", trigger=DAY + 61, due=DAY + 121, decided=DAY + 1561, reason="gave_up")
+    assert said(letter, [went("home", DAY + 61)], stays=IN_ED) == [
+        "Record: nothing had come 1 day after the deadline."
+    ]
+
+
+def test_of_a_violation_what_happened_is_said():
+    forbidden = case("mild", "violated", decided=90, evidence=["h"])
+    assert said(forbidden, [event("h", "transfer", 90, to="ICU")])[0] == (
+        "Care: Mon 5 Jan 01:30 moved to Intensive care."
+    )
+    unprepared = case("mild", "violated", trigger=90, due=None)
+    unprepared.trigger = "t"
+    assert said(unprepared, [event("t", "transfer", 90, to="W1")]) == [
+        "Record: Mon 5 Jan 01:30 moved to Ward 1."
+    ]
+
+
+def test_a_false_alarm_says_what_it_asked_for():
+    of = case("grave", "met", decided=50, evidence=["h"])
+    changes = [change(of, 60), change(of, 200, "resolved", 0, "charted_late")]
+    assert said(of, [event("h", "y", 50, 200)], changes)[:3] == [
+        "The alarm said: s.",
+        "What to do: give it now.",
+        "Care: in time, 10 min before the deadline.",
+    ]

@@ -23,6 +23,7 @@ def story(**fields):
         "rule": "r",
         "step": None,
         "summary": "s",
+        "action": None,
         "severity": "critical",
         "patient": "p",
         "verdict": "late",
@@ -37,6 +38,9 @@ def story(**fields):
         "care_delay_seconds": None,
         "alarms": [],
         "places": [],
+        "also": [],
+        "next_move": None,
+        "left": None,
         "until": at(100 * H),
     }
     return Story(**(base | fields))
@@ -167,7 +171,7 @@ def test_an_overdue_case_is_open_to_the_right():
           Mon 5 Jan
                    08:00          10:00           12:00          14:00
 where       █ Emergency department ██████████████████████████████████████
-happened           ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃ 3 h and nothing came
+happened           ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒ 3 h, not recorded ▒▒
                    ╰ 08:00 decision to admit      ╰ 12:00 deadline
 alarm                                             ▲━━━━━━━━━━━━━━━━━━━━━━
                                                   ╰ 12:00 alarm to bed manager
@@ -181,11 +185,49 @@ def test_what_never_came_ends_where_it_was_given_up():
         == """\
           Mon 5 Jan                           Tue 6 Jan
                     12:00        18:00        00:00        06:00        12:00
-happened    ●━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒ 1 day and nothing came ▒▒▒▒▒▒▒▒▒▒▒▒▒▒✗
+happened    ●━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ 1 day, not recorded ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒✗
             │       ╰ 12:00 deadline                                    │
             ╰ 08:00 decision to admit                                   │
-                    ┊      Tue 12:00 nothing came; no longer waited for ╯
+                    ┊  Tue 12:00 nothing recorded; no longer waited for ╯
 """
+    )
+
+
+def test_the_alarm_of_what_was_given_up_says_so():
+    alarms = [alarm(12 * H, "bed manager"), alarm(36 * H, "bed manager", ended="missed")]
+    given_up = story(verdict="missed", reason="gave_up", ended_at=at(36 * H), alarms=alarms)
+    abandoned = story(verdict="missed", reason="abandoned", ended_at=at(36 * H), alarms=alarms)
+    assert "Tue 12:00 given up: still not recorded ╯" in drawn(given_up)
+    assert "Tue 12:00 ends: it can no longer come ╯" in drawn(abandoned)
+
+
+def test_a_label_that_has_no_room_on_one_line_goes_on_below_and_loses_no_word():
+    alarms = [
+        alarm(9 * H - 15, "nurse in charge of the resuscitation room", -1),
+        alarm(9 * H, "treating doctor"),
+        alarm(9 * H + 30, "consultant on call"),
+        alarm(11 * H, "consultant on call", ended="late"),
+    ]
+    crowded = story(
+        trigger=happening("sepsis recognised", 8 * H),
+        due_at=at(9 * H),
+        came=happening("antimicrobial given", 11 * H),
+        alarms=alarms,
+    )
+    text = drawn(crowded, 90)
+    assert "…" not in text
+    assert (
+        """\
+alarm                        △─────▲━━━━━━━━━━▲━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━■
+            08:45 warning to ╯     │          │    11:00 ends: it came, too late ╯
+          nurse in charge of       │          │
+           the resuscitation       │          │
+                        room       │          │
+           09:00 alarm to treating ╯          │
+                            doctor ┊          │
+            09:30 alarm to consultant on call ╯
+"""
+        in text
     )
 
 
@@ -221,7 +263,8 @@ happened     o---------*...|
 charted                *.. 2 h 20 min until charted ..c
                            :            11:00 charted '
 alarm                      A==========================]
-                           ` 09:00 alarm to treating~ |
+                           ` 09:00 alarm to treating  |
+                           : doctor                   |
               11:00 ends: done in time, a false alarm '
 """
     )
@@ -229,7 +272,7 @@ alarm                      A==========================]
 
 def test_times_are_local_and_another_day_is_named():
     assert "10:00 decision to admit" in drawn(LATE, zone="Europe/Helsinki")
-    assert "Tue 12:00 nothing came; no longer waited for" in drawn(GIVEN_UP)
+    assert "Tue 12:00 nothing recorded; no longer waited for" in drawn(GIVEN_UP)
 
 
 def test_the_axis_goes_on_over_the_hour_that_a_night_in_spring_has_not():
