@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -23,6 +23,15 @@ from monitor.report.suggest import Findings, Invocation, Suggestion, blind_rules
 
 _LOOKED_AT: Final = 20
 """False alarms among which one is sought that shows charting delay best."""
+
+
+_QUIET: Final = timedelta(hours=24)
+_PASSING: Final = ("ed", "lounge")
+"""Nothing is recorded for so long of a patient in a place of these kinds: who is there is soon seen to, or gone. (On a ward
+a day without a message is nothing strange.)
+"""
+WATCH: Final = "data-discharge-missing"
+"""The rule of the pack `data-quality` that watches for discharges that were never sent."""
 
 
 class History(NamedTuple):
@@ -61,6 +70,20 @@ class Unused(msgspec.Struct, gc=False):
     never_seen: list[str]
 
 
+class Ghosts(msgspec.Struct, gc=False):
+    """Visits that, by the record, are still going on in an emergency department or lounge, but of which nothing was recorded
+    for over 24 h at the end: probably the discharge was never sent. Only those that have overdue cases.
+    """
+
+    visits: int
+    overdue: int
+    """Overdue cases of these visits."""
+    of: int
+    """All overdue cases."""
+    watched: bool
+    """Whether `WATCH` is among the rules."""
+
+
 class Population(msgspec.Struct, gc=False):
     """How a rule about many journeys stands at the end."""
 
@@ -74,6 +97,8 @@ class Population(msgspec.Struct, gc=False):
     """How often it was short of its target, or silent for too long."""
     since: datetime | None
     """Since when it is, if it is so at the end."""
+    over_seconds: float | None
+    """Of reliability: how far back from an instant it looks."""
 
 
 class Report(msgspec.Struct, gc=False):
@@ -93,6 +118,7 @@ class Report(msgspec.Struct, gc=False):
     shadow: list[str]
     """The rules in shadow."""
     unused: list[Unused]
+    ghosts: Ghosts
     blind: list[Unused]
     """Rules with cases that were due and that nothing could meet: `never_seen` is what they wait for. They judge no handoff and give no worst case."""
     counts_shadow: bool
@@ -141,6 +167,7 @@ def learn(history: History, *, identifiers: bool = False, worst: int = 3) -> Rep
         populations=[_population(rule, cases, history) for rule in history.population_rules],
         shadow=shadow,
         unused=[Unused(rule, types) for rule, types in without_case(rules, figures, seen)],
+        ghosts=_ghosts(history, cases),
         blind=[Unused(rule, types) for rule, types in blind.items()],
         counts_shadow=not live,
         handoffs=handoffs,
@@ -199,11 +226,30 @@ def _population(
 ) -> Population:
     if isinstance(rule, SilenceRule):
         spans = silence(rule, history.events, history.registry, history.until)
-        return Population(rule.id, "silence", 0, None, None, len(spans), _since(spans))
+        return Population(rule.id, "silence", 0, None, None, len(spans), _since(spans), None)
     found = reliability(rule, cases, history.until)
     target = rule.reliability.target
     decided, times = found.recent.total(), len(found.short)
-    return Population(rule.id, "reliability", decided, found.share, target, times, _since(found.short))
+    over = rule.reliability.over.total_seconds()
+    return Population(rule.id, "reliability", decided, found.share, target, times, _since(found.short), over)
+
+
+def _ghosts(history: History, cases: Sequence[CaseVerdict]) -> Ghosts:
+    last: dict[tuple[str, str | None], datetime] = {}
+    for event in history.events:
+        for key in ((event.patient, event.encounter), (event.patient, None)):
+            last[key] = max(event.recorded_at, last.get(key, event.recorded_at))
+    there = {
+        (stay.patient, stay.encounter)
+        for stay in history.stays
+        if stay.left_at is None and stay.kind in _PASSING
+    }
+    quiet = {visit for visit in there if visit in last and history.until - last[visit] > _QUIET}
+    overdue = [(case.patient, case.encounter) for case in cases if case.overdue]
+    ghosts = [visit for visit in overdue if visit in quiet]
+    return Ghosts(
+        len(set(ghosts)), len(ghosts), len(overdue), any(rule.id == WATCH for rule in history.rules)
+    )
 
 
 def _since(spans: Sequence[Span]) -> datetime | None:

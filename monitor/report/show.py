@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from monitor.report.cases import MATERIAL, Story
 from monitor.report.figures import UNSTABLE, duration_text, spoken
 from monitor.report.handoffs import HandoffFigures
-from monitor.report.learn import Population, Report, Unused
+from monitor.report.learn import WATCH, Ghosts, Population, Report, Unused
 from monitor.report.line import Column, Glyphs, Line, Span, clipped, paragraph, table
 from monitor.report.load import AlarmLoad, RoleLoad, Shift, ShiftLoad, following
 from monitor.report.names import counted
@@ -95,11 +95,54 @@ def _rules(report: Report, zone: ZoneInfo, width: int, glyphs: Glyphs) -> Iterat
         shown += [pack.name, *pack.rules]
     if shown:
         yield from table(_rule_columns(shown, set(report.shadow)), width, glyphs)
-    if any(each.rule in report.shadow for pack in report.packs for each in pack.rules):
-        yield [("s: in shadow, counted and alerts no one", "quiet")]
+    yield from paragraph("; ".join(_legend(report)), width, "quiet")
+    if report.ghosts.visits:
+        yield from paragraph(_ghosts(report.ghosts), width)
     for each in report.populations:
         yield from paragraph(_population(each, zone), width)
     yield from _unused(report, width)
+
+
+def _legend(report: Report) -> Iterator[str]:
+    """The words of the table that a reader may not know, of those that stand in it."""
+    shown = [each for pack in report.packs for each in pack.rules]
+    if any(each.void for each in shown):
+        yield "void: no longer owed"
+    if any(each.unknown for each in shown):
+        yield "unknown: the feed was silent"
+    if any(each.open for each in shown):
+        yield "open: not yet decided, overdue: of these past the deadline"
+    if any(each.p90_delay_seconds is not None for each in shown):
+        yield "p90: 9 of 10 late ones came within it"
+    if any(map(_is_early, shown)):
+        yield "early: no percentage yet, more are open than decided"
+    if any(each.rule in report.shadow for each in shown):
+        yield "s: in shadow, counted and alerts no one"
+
+
+def _ghosts(found: Ghosts) -> str:
+    watch = "watches for that" if found.watched else "of pack:data-quality watches for that"
+    one = found.visits == 1
+    return (
+        f"{found.overdue:,} of the {counted(found.of, 'overdue case')} belong{'s' * (found.overdue == 1)} to "
+        f"{counted(found.visits, 'visit')} of which nothing was recorded for over 24 h: "
+        f"{'its discharge was' if one else 'their discharges were'} probably never sent; `{WATCH}` {watch}."
+    )
+
+
+def _is_early(figures: RuleFigures) -> bool:
+    """Whether it is too early for a percentage: more cases are open than decided, and those decided first are not the rest."""
+    return figures.met_share is not None and figures.open > figures.decided
+
+
+def _met(figures: RuleFigures) -> str:
+    """A rule that only knows violations has no cases that could be met."""
+    return "-" if figures.met_share is None else f"{figures.met:,}/{figures.decided:,}"
+
+
+def _share(figures: RuleFigures) -> str:
+    share = figures.met_share
+    return "-" if share is None else "early" if _is_early(figures) else _percent(share)
 
 
 def _rule_columns(shown: Sequence[RuleFigures | str], shadow: set[str]) -> list[Column]:
@@ -109,10 +152,8 @@ def _rule_columns(shown: Sequence[RuleFigures | str], shadow: set[str]) -> list[
     names = [_rule_name(each, shadow) for each in shown]
     columns = [
         Column("", names, left=True),
-        Column(
-            "met", cells(lambda each: f"{each.met:,}/{each.decided:,}" if each.decided else "-"), weight=30
-        ),
-        Column("%", cells(lambda each: "-" if each.met_share is None else _percent(each.met_share))),
+        Column("met", cells(_met), weight=30),
+        Column("%", cells(_share)),
         Column("late", cells(lambda each: _number(each.late), "late"), weight=20),
         Column("missed", cells(lambda each: _number(each.missed), "bad"), weight=19),
         Column("violated", cells(lambda each: _number(each.violated), "bad"), weight=18),
@@ -161,9 +202,12 @@ def _population(of: Population, zone: ZoneInfo) -> str:
     if of.target is None:
         return f"{of.rule}: {often} {what}{now}."
     share = "too few to say" if of.share is None else f"{_percent(of.share)} % met"
-    return (
-        f"{of.rule}: at the end {share} of {of.decided:,}, target {100 * of.target:g} %; {often} {what}{now}."
-    )
+    window = "" if of.over_seconds is None else f" in the last {_window(of.over_seconds)}"
+    return f"{of.rule}: {share} of {of.decided:,}{window}, target {100 * of.target:g} %; {often} {what}{now}."
+
+
+def _window(seconds: float) -> str:
+    return "24 h" if seconds == 86_400 else spoken(seconds)
 
 
 def _unused(report: Report, width: int) -> Iterator[Line]:

@@ -70,6 +70,7 @@ What the history says  Mon 3 Mar 2025
 rules
   boarding  2/3  66.7     1     1        1   1h30m  1h30m
 s ed-stay   2/3  66.7     1     1        1     30m    30m
+open: not yet decided, overdue: of these past the deadline; p90: 9 of 10 late ones came within it;
 s: in shadow, counted and alerts no one
 No case, for no event of type stroke_arrival was ever seen: stroke.
 
@@ -122,7 +123,7 @@ c  still in the emergency department 4 hours after the decision
           Mon 3 Mar
             10:00      11:00       12:00      13:00      14:00      15:00       16:00      17:00
 where       █ Emergency department ████████████████████████████████████████████████████████
-happened               ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+happened               ●━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┃▒ 2 h, not recorded ▒▒
                        ╰ 11:00 decision to admit                    ╰ 15:00 deadline
 alarm                                                          △────▲━━━━━━━━━━━▲━━━━━━━━━━
                                    14:30 warning to ward clerk ╯    │           │
@@ -259,11 +260,35 @@ def test_rules_about_many_journeys_have_a_sentence_each(handoff, inputs, write):
     said = " ".join(out.split())
     # met at 12:50 and 13:30, late at 14:30: below it from then on
     assert (
-        "goal: at the end 66.7 % met of 3, target 95 %; once below its target, the last time since Mon 3 Mar 14:30."
+        "goal: 66.7 % met of 3 in the last 24 h, target 95 %; once below its target, the last time since Mon 3 Mar 14:30."
         in said
     )
     # arrivals on the ward, with their messages: 12:50, 14:32, 15:40, 16:50; the first message of all came at 06:00
     assert "hush: 2 times silent for too long." in said
+
+
+def test_overdue_cases_of_visits_that_nobody_writes_about_are_told_apart(handoff, inputs, write):
+    later = "".join(
+        event(number, "12:00", what, patient, to=to).replace("2025-03-03", "2025-03-04")
+        for number, (what, patient, to) in enumerate(
+            [
+                ("update", "MRN-dot", None),
+                ("register", "MRN-new", "ED^9"),
+                ("decision_to_admit", "MRN-dot", None),
+            ],
+            100,
+        )
+    )
+    write("events.jsonl", HISTORY + later)
+    out = handoff("report", *ARGUMENTS, "--only", "rules").out
+    said = " ".join(out.split())
+    # cid is in the emergency department by the record: a decision and a stay that are overdue
+    assert (
+        "2 of the 2 overdue cases belong to 1 visit of which nothing was recorded for over 24 h: its discharge was "
+        "probably never sent; `data-discharge-missing` of pack:data-quality watches for that." in said
+    )
+    write("events.jsonl", HISTORY)  # its end is less than a day after all that was recorded
+    assert "nothing was recorded" not in handoff("report", *ARGUMENTS, "--only", "rules").out
 
 
 def test_the_alert_of_a_silent_feed_is_no_rules(handoff, inputs, write):

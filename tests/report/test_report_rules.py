@@ -3,8 +3,15 @@
 import pytest
 from report_making import case, rules_of
 
-from monitor.report.rules import awaited_types, opening_types, rule_figures, without_case
-from monitor.report.show import _percent
+from monitor.report.rules import (
+    awaited_types,
+    opening,
+    opening_types,
+    registry_places,
+    rule_figures,
+    without_case,
+)
+from monitor.report.show import _met, _percent, _share
 
 RULES = rules_of("""
   - {id: board, summary: s, severity: warning, when: {type: decision}, expect: {type: [admit, transfer]}, within: 1h}
@@ -77,3 +84,36 @@ def test_the_types_that_open_a_case_and_that_it_waits_for_are_those_written():
 )
 def test_all_and_nothing_are_shown_only_where_they_are(met, decided, shown):
     assert _percent(met / decided) == shown
+
+
+def test_where_more_cases_are_open_than_decided_it_is_too_early_for_a_percentage():
+    half = [case("board", "met", patient="a"), case("board", "missed", patient="b")]
+    waiting = [case("board", "open", patient=str(number)) for number in range(3)]
+    assert _share(rule_figures(RULES, [*half, *waiting[:2]])[0]) == "50.0"
+    assert _share(rule_figures(RULES, [*half, *waiting])[0]) == "early"
+
+
+def test_a_rule_that_only_knows_violations_has_nothing_that_was_met():
+    (night,) = [each for each in rule_figures(RULES, [case("night", "violated")]) if each.rule == "night"]
+    assert (_met(night), _share(night), night.violated) == ("-", "-", 1)
+
+
+def test_the_places_that_only_a_registry_tells_are_found_in_patterns_and_not_in_texts():
+    rules = rules_of("""
+  - {id: text, summary: "kind:icu", severity: warning, action: "tag:x", never: {type: transfer, from: ward}}
+  - {id: deep, summary: s, severity: warning, when: {any: [{type: x}, {not: {to: [w, "tag:y"]}}]}, expect: {type: z}, within: 1h}
+  - {id: dwell, summary: s, severity: warning, stay: "meso:surgery", at_most: 1h}
+""")
+    assert registry_places(rules) == {"deep": "tag:y", "dwell": "meso:surgery"}
+
+
+def test_rules_with_the_same_trigger_at_other_hours_open_the_same_cases():
+    rules = rules_of("""
+  - {id: a, summary: s, severity: warning, never: {type: transfer, at: {hours: "22:00-07:00"}}}
+  - {id: b, summary: s, severity: warning, never: {type: transfer, at: {hours: "18:00-06:00"}}}
+  - {id: c, summary: s, severity: warning, never: {type: transfer, to: ward}}
+  - {id: d, summary: s, severity: warning, stay: ed, at_most: 4h}
+""")
+    one, same, other, stay = map(opening, rules)
+    assert one == same
+    assert one not in (other, stay)
