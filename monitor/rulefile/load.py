@@ -19,6 +19,7 @@ RESERVED: Final = "feed"
 """The id under which the alert of a silent source goes."""
 _MEASURED: Final = ("expect", "require", "forbid", "stay", "steps")
 """The forms of which a reliability is reckoned (contract, section 7)."""
+_OF_REGISTRY: Final = frozenset(Registry.model_fields)
 _COMMON: Final = frozenset(RuleBase.model_fields)
 _FORM_KEYS: Final = {
     field.alias or name for model in FORMS.values() for name, field in model.model_fields.items()
@@ -92,6 +93,10 @@ def _rules_of_file(name: str, content: bytes) -> tuple[list[_Written], list[Prob
     source, root, problems = read_mapping(name, content)
     if root is None:
         return [], problems
+    if "rules" not in root.entries and not _OF_REGISTRY.isdisjoint(root.entries):
+        hint = "a registry is named with `--microsystems`"
+        message = "this looks like a registry, not like rules"
+        return [], [*problems, source.problem(root.start, root.end, "not-rules", message, hint)]
     _, wrong = judge(_Top, root, source)
     problems = [*problems, *wrong]
     written = []

@@ -93,6 +93,7 @@ def test_every_code_has_a_file_that_shows_it() -> None:
         "missing-key",
         "no-form",
         "not-a-mapping",
+        "not-rules",
         "not-yaml",
         "reserved-id",
         "several-documents",
