@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -73,7 +73,10 @@ class RoleLoad(msgspec.Struct, gc=False):
 
 
 class AlarmLoad(msgspec.Struct, gc=False):
-    """The load of the live rules by role, the busiest first, and what those in shadow would have added."""
+    """The load of the live rules by role, the busiest first, and what those in shadow would have added.
+
+    All alarms are counted; medians, worst shifts and `per_shift` are of whole shifts, where the history holds one.
+    """
 
     roles: list[RoleLoad]
     total: RoleLoad
@@ -87,7 +90,7 @@ class AlarmLoad(msgspec.Struct, gc=False):
     shadow: RoleLoad
     shadow_fired: int
     per_shift: list[int]
-    """Alarms of live rules in each shift of the history, in order, by day and night in turn."""
+    """Alarms of live rules in each whole shift of the history, in order, by day and night in turn."""
     first: Shift | None
 
 
@@ -105,6 +108,17 @@ def shifts_between(first: datetime, last: datetime, zone: ZoneInfo) -> list[Shif
     while found[-1] != end:
         found.append(following(found[-1]))
     return found
+
+
+def whole_shifts(first: datetime, last: datetime, zone: ZoneInfo) -> list[Shift]:
+    """The shifts that lie between two instants from their beginning to their end; if none does, those that do in part."""
+    found = shifts_between(first, last, zone)
+    whole = [each for each in found if first <= _begin(each, zone) and _begin(following(each), zone) <= last]
+    return whole or found
+
+
+def _begin(shift: Shift, zone: ZoneInfo) -> datetime:
+    return datetime.combine(shift.day, time(DAY_FROM if shift.part == "day" else NIGHT_FROM), zone)
 
 
 def following(shift: Shift) -> Shift:
@@ -159,7 +173,7 @@ def alarm_load(
     `alerts` hold the changes of all rules as if each were live.
     """
     by_id = {rule.id: rule for rule in rules}
-    shifts = shifts_between(first, last, zone)
+    shifts = whole_shifts(first, last, zone)
     told: dict[str, list[tuple[Shift, int]]] = defaultdict(list)
     shadow: list[tuple[Shift, int]] = []
     for change in alerts:

@@ -49,8 +49,8 @@ def lines_of(
         ("Worst cases", "", _cases(report, zone, width, glyphs)),
         (
             "Alarm load",
-            "what each role would have been told, by 12-hour shift",
-            _load(report.load, width, glyphs),
+            "what each role would have been told, by whole 12-hour shifts",
+            _load(report.load, width, glyphs, all_roles=set(sections) == {"load"}),
         ),
         ("What to try next", "", _suggested(report, width)),
     )
@@ -419,12 +419,18 @@ def _charting(story: Story) -> Iterator[Span]:
 # Alarm load
 
 
-def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
+def _load(load: AlarmLoad, width: int, glyphs: Glyphs, *, all_roles: bool) -> Iterator[Line]:
     if not (load.fired or load.total.warnings or load.shadow_fired):
         yield [("No alarm would have fired.", "")]
         return
-    rows = load.roles[:_MOST]
+    rows = load.roles if all_roles else load.roles[:_MOST]
     yield from table(_load_columns([*rows, load.total]), width, glyphs)
+    rest = load.roles[len(rows) :]
+    if rest:
+        alarms = counted(sum(each.alarms for each in rest), "alarm")
+        yield from paragraph(
+            f"and {counted(len(rest), 'more role')} with {alarms}; --only load shows all", width, "quiet"
+        )
     yield from _sparks(load, width, glyphs)
     false = load.charted_late + load.withdrawn
     if load.fired:
@@ -433,7 +439,11 @@ def _load(load: AlarmLoad, width: int, glyphs: Glyphs) -> Iterator[Line]:
             f"in time and charted late, {load.withdrawn:,} withdrawn after a correction."
         )
         told = falsely if false else "none of them falsely."
-        yield from paragraph(f"{counted(load.fired, 'alert')} fired, {told}", width)
+        heard = (
+            f"{counted(load.fired, 'alert')} fired, {told} An alert gives one alarm to each role that it reaches, and may give "
+            "a warning before it fires."
+        )
+        yield from paragraph(heard, width)
     if load.shadow_fired:
         yield from paragraph(
             f"Rules in shadow would have fired {load.shadow_fired:,} more: "

@@ -130,14 +130,15 @@ alarm                                                          △────�
                                          15:00 alarm to bed manager ╯           │
                                                      16:00 also to site manager ╯
 
-4 Alarm load  what each role would have been told, by 12-hour shift
+4 Alarm load  what each role would have been told, by whole 12-hour shifts
               alarms  day: median          worst  night: median  worst  warnings
 bed manager        3            3  3 (Mon 3 Mar)              0      -         -
 site manager       3            3  3 (Mon 3 Mar)              0      -         -
 ward clerk         0            0              -              0      -         3
 all                6            6  6 (Mon 3 Mar)              0      -         3
 3 alerts fired, 1 (33 %) of them falsely: 1 for what was done in time and charted late, 0 withdrawn
-after a correction.
+after a correction. An alert gives one alarm to each role that it reaches, and may give a warning
+before it fires.
 Rules in shadow would have fired 3 more: 3 a day shift, 0 a night shift.
 
 5 What to try next
@@ -289,6 +290,21 @@ def test_overdue_cases_of_visits_that_nobody_writes_about_are_told_apart(handoff
     )
     write("events.jsonl", HISTORY)  # its end is less than a day after all that was recorded
     assert "nothing was recorded" not in handoff("report", *ARGUMENTS, "--only", "rules").out
+
+
+def test_roles_that_find_no_room_are_counted_and_can_all_be_shown(handoff, inputs, write):
+    rules = "".join(
+        f"  - {{id: r{n}, summary: s, severity: warning, owner: role {n}, never: {{type: register}}}}\n"
+        for n in range(10)
+    )
+    write("rules.yaml", "rules:\n" + rules)
+    shown = handoff("report", *ARGUMENTS).out
+    assert "role 7 " in shown
+    assert "role 8 " not in shown
+    assert "and 2 more roles with 10 alarms; --only load shows all" in shown
+    alone = handoff("report", *ARGUMENTS, "--only", "load").out
+    assert "role 9 " in alone
+    assert "more role" not in alone
 
 
 def test_the_alert_of_a_silent_feed_is_no_rules(handoff, inputs, write):

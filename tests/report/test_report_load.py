@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from report_making import at, change, rules_of
 
-from monitor.report.load import Shift, alarm_load, fired_alerts, receiver, shift_of
+from monitor.report.load import Shift, alarm_load, fired_alerts, receiver, shift_of, whole_shifts
 
 LONDON = ZoneInfo("Europe/London")
 UTC_ZONE = ZoneInfo("UTC")
@@ -45,7 +45,7 @@ def test_who_answers_for_a_rule_without_owner_is_nobody():
 
 def load(*changes, days=2):
     """From Monday 07:00 on, for whole days."""
-    return alarm_load(RULES, changes, at(7 * HOUR), at((7 + 24 * days) * HOUR - 1), UTC_ZONE)
+    return alarm_load(RULES, changes, at(7 * HOUR), at((7 + 24 * days) * HOUR), UTC_ZONE)
 
 
 def test_alarms_are_counted_by_role_and_shift_and_warnings_apart():
@@ -78,6 +78,26 @@ def test_the_median_takes_quiet_shifts_into_account():
         each.rule = "a"
     assert load(*busy, days=5).total.day.median == 0
     assert load(*busy, days=3).total.day.median == 1
+
+
+def test_shifts_of_which_the_history_holds_only_a_part_are_counted_and_compared_with_none():
+    alarms = [
+        change("b", hour * HOUR) for hour in (5, 8, 20, 33)
+    ]  # a night's end, a day, a night, a day's begin
+    found = alarm_load(RULES, alarms, at(0), at(35 * HOUR), UTC_ZONE)
+    assert found.total.alarms == 4
+    assert (found.total.day.shifts, found.total.night.shifts, found.per_shift) == (1, 1, [1, 1])
+    assert found.first == Shift(date(2026, 1, 5), "day")
+
+
+def test_of_a_history_without_a_whole_shift_the_parts_are_taken():
+    found = alarm_load(RULES, [change("b", 8 * HOUR)], at(6 * HOUR), at(17 * HOUR), UTC_ZONE)
+    assert (found.total.day.worst, found.per_shift) == (1, [0, 1])
+
+
+def test_a_night_in_which_the_clocks_change_is_whole():
+    first, last = datetime(2026, 3, 28, 19, tzinfo=UTC), datetime(2026, 3, 29, 6, tzinfo=UTC)
+    assert whole_shifts(first, last, LONDON) == [Shift(date(2026, 3, 28), "night")]
 
 
 def test_alarms_of_rules_in_shadow_are_told_apart():
