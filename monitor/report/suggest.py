@@ -225,7 +225,7 @@ def _care_must_change(rule: CaseRule, cases: Sequence[CaseVerdict], found: Findi
         if len(of_all) > 1:
             name, number = min(of_broken.items(), key=lambda each: (-each[1], each[0]))
             said.append(f"{name} ({number:,} of {counted(of_all[name], 'case')})")
-    most = f"Most of these begin {', '.join(said)}. " if said else ""
+    most = f"They begin most often {'; '.join(said)}. " if said else ""
     whose = "This rule is critical" if rule.severity == "critical" else "The limit is the standard's"
     return f"{most}{whose}: it is the care that must change."
 
@@ -235,7 +235,7 @@ def _place_name(rule: CaseRule, registry: Registry) -> Callable[[CaseVerdict], s
 
     def name_of(case: CaseVerdict) -> str:
         place = case.to if isinstance(rule, StayRule) else case.from_
-        return f"by place in {place_name(place, registry)}" if place else "by place outside"
+        return f"in {place_name(place, registry)}" if place else "outside"
 
     return name_of
 
@@ -244,11 +244,11 @@ def _times(zone: ZoneInfo) -> list[Callable[[CaseVerdict], str]]:
     """On which weekday, and in which hour, a case began."""
 
     def weekday(case: CaseVerdict) -> str:
-        return f"by weekday on {_DAYS[case.trigger_at.astimezone(zone).weekday()]}"
+        return f"on {_DAYS[case.trigger_at.astimezone(zone).weekday()]}"
 
     def hour(case: CaseVerdict) -> str:
         from_ = case.trigger_at.astimezone(zone).hour
-        return f"by hour from {from_:02}:00 to {(from_ + 1) % 24:02}:00"
+        return f"from {from_:02}:00 to {(from_ + 1) % 24:02}:00"
 
     return [weekday, hour]
 
