@@ -56,7 +56,7 @@ class Alarm(msgspec.Struct, gc=False):
 
 
 class Move(msgspec.Struct, gc=False):
-    """The patient left a place."""
+    """The patient left a place, or came to one."""
 
     what: str
     at: datetime
@@ -101,7 +101,7 @@ class Story(msgspec.Struct, gc=False):
     also: list[str]
     """Other rules that were not met in the same visit, the gravest first."""
     next_move: Move | None
-    """The first of the visit after the trigger."""
+    """The first after the trigger."""
     left: Move | None
     """How the visit ended, if it did."""
     until: datetime
@@ -228,7 +228,7 @@ class Teller:
         if case.verdict in ("met", "late", "violated") and case.evidence and case.decided_at is not None:
             came = self._happening(case.evidence[0], case.decided_at, versions)
         missing_since = case.due_at if came is None and (case.overdue or case.verdict == "missed") else None
-        moves, is_over = self._moves(case, endings)
+        visit = self._visit(case)
         care_delay = case.delay_seconds
         if missing_since is not None:
             care_delay = ((case.decided_at or self._until) - missing_since).total_seconds()
@@ -257,27 +257,53 @@ class Teller:
                 Visit(place_name(stay.place, self._registry), stay.entered_at, stay.left_at)
                 for stay in sorted(self._stays.get(case.patient, ()), key=lambda stay: stay.entered_at)
             ],
-            also=self._also(case),
-            next_move=next((move for move in moves if move.at > case.trigger_at), None),
-            left=moves[-1] if is_over else None,
+            also=self._also(case, visit),
+            next_move=self._next_move(case, visit, endings),
+            left=self._end(case.patient, visit, endings),
             until=self._until,
         )
 
-    def _also(self, case: CaseVerdict) -> list[str]:
-        failed = self._failed[case.patient, case.encounter] - {case.rule}
+    def _also(self, case: CaseVerdict, visit: str | None) -> list[str]:
+        failed = {*self._failed[case.patient, case.encounter], *self._failed[case.patient, visit]} - {
+            case.rule
+        }
         return sorted(failed, key=lambda rule: (_GRAVITY[self._rules[rule].severity], rule))
 
-    def _moves(self, case: CaseVerdict, endings: Endings) -> tuple[list[Move], bool]:
-        """The moves of the visit in order, and whether the last of them was out of the hospital."""
-        stays = visits_of(self._stays.get(case.patient, ())).get((case.patient, case.encounter), ())
+    def _visit(self, case: CaseVerdict) -> str | None:
+        """The visit of a case; of one that names none, that in which the patient then was or next is."""
+        stays = self._stays.get(case.patient, ())
+        if any(stay.encounter == case.encounter for stay in stays):
+            return case.encounter
+        later = [stay for stay in stays if stay.left_at is None or stay.left_at > case.trigger_at]
+        return min(later, key=lambda stay: stay.entered_at).encounter if later else case.encounter
+
+    def _next_move(self, case: CaseVerdict, visit: str | None, endings: Endings) -> Move | None:
+        """In whichever visit: some sources give a patient a new visit number and never close the old one."""
         moves = []
-        for stay in stays:
-            if stay.left_at is not None:
-                place = place_name(stay.place, self._registry)
-                to = place_name(stay.to, self._registry) or None
-                ending = ending_of(stay.patient, stay.encounter, stay.left_at, endings)
-                moves.append(Move(left(place, to, ending), stay.left_at))
-        return moves, bool(moves) and stays[-1].left_at is not None and stays[-1].to is None
+        for stays in visits_of(self._stays.get(case.patient, ())).values():
+            where = "" if stays[0].encounter == visit else " in another visit"
+            moves.append(
+                Move(f"came to {place_name(stays[0].place, self._registry)}{where}", stays[0].entered_at)
+            )
+            moves += [
+                Move(self._left(stay, endings), stay.left_at) for stay in stays if stay.left_at is not None
+            ]
+        later = [move for move in moves if move.at > case.trigger_at]
+        return min(later, key=lambda move: move.at, default=None)
+
+    def _end(self, patient: str, visit: str | None, endings: Endings) -> Move | None:
+        """How a visit ended, if it did."""
+        stays = visits_of(self._stays.get(patient, ())).get((patient, visit), ())
+        if not stays or stays[-1].left_at is None or stays[-1].to is not None:
+            return None
+        return Move(self._left(stays[-1], endings), stays[-1].left_at)
+
+    def _left(self, stay: Stay, endings: Endings) -> str:
+        ending = None
+        if stay.left_at is not None:
+            ending = ending_of(stay.patient, stay.encounter, stay.left_at, endings)
+        to = place_name(stay.to, self._registry) or None
+        return left(place_name(stay.place, self._registry), to, ending)
 
     def _happening(self, name: str, at: datetime, versions: Mapping[str, Sequence[Event]]) -> Happening:
         """The fact of that name; the version that counts is the one that gives the time at which it happened."""

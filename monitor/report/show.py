@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -236,11 +236,10 @@ def _handoffs(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
         yield [("No rule judged a move between two places.", "quiet")]
     elif not found:
         yield [(f"No defect in {sum(each.opportunities for each in report.handoffs):,} handoffs.", "")]
-    else:
-        yield from _handoff_table("The patient's move", found, width, glyphs)
     beside = [each for each in report.beside if each.defects]
-    if beside:
-        yield from _handoff_table("What must go with it", beside[:_FEWER], width, glyphs)
+    yield from _handoff_tables(
+        {"The patient's move": found, "What must go with it": beside[:_FEWER]}, width, glyphs
+    )
     left = len([each for each in report.handoffs if each.defects]) - len(found)
     without = [each for each in report.handoffs if not each.defects]
     said = []
@@ -260,16 +259,26 @@ def _handoffs(report: Report, width: int, glyphs: Glyphs) -> Iterator[Line]:
         yield from paragraph("; ".join(said), width, "quiet")
 
 
-def _handoff_table(title: str, found: Sequence[HandoffFigures], width: int, glyphs: Glyphs) -> Iterator[Line]:
-    """Two lines each: the figures, and below them the rule that fails most."""
-    headings, *rows = table(_handoff_columns(title, found, width, glyphs), width, glyphs)
-    yield headings
-    for each, row in zip(found, rows, strict=True):
-        yield row
-        rule, defects = next(iter(each.rules.items()))
-        yield from paragraph(
-            f"most often {rule} ({defects:,} of {each.defects:,})", width, "quiet", indent="    "
-        )
+def _handoff_tables(
+    tables: Mapping[str, Sequence[HandoffFigures]], width: int, glyphs: Glyphs
+) -> Iterator[Line]:
+    """With the same columns, below each other; of each handoff the figures, and below them the rule that fails most."""
+    everything = [each for found in tables.values() for each in found]
+    if not everything:
+        return
+    longest = max((title for title, found in tables.items() if found), key=len)
+    ((first, _), *headings), *lines = table(
+        _handoff_columns(longest, everything, width, glyphs), width, glyphs
+    )
+    rows = iter(lines)
+    for title, found in tables.items():
+        if found:
+            yield [(title.ljust(len(first)), "head"), *headings]
+        for each in found:
+            yield next(rows)
+            rule, defects = next(iter(each.rules.items()))
+            often = f"most often {rule} ({defects:,} of {each.defects:,})"
+            yield from paragraph(often, width, "quiet", indent="    ")
 
 
 def _handoff_columns(title: str, found: Sequence[HandoffFigures], width: int, glyphs: Glyphs) -> list[Column]:

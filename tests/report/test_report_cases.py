@@ -263,3 +263,22 @@ def test_a_false_alarm_says_what_it_asked_for():
         "What to do: give it now.",
         "Care: in time, 10 min before the deadline.",
     ]
+
+
+def test_a_case_that_names_no_visit_is_told_with_that_in_which_the_patient_next_is():
+    crew = case("mild", "missed", trigger=-8, due=60, decided=300, reason="gave_up", encounter=None)
+    before = [stay("w2", -900, -800, encounter="before")]
+    others = [late("grave", 10), late("grave2", 10, encounter="before")]
+    record, *more = said(crew, [went("home", DAY + 61)], stays=[*before, *IN_ED], others=others)
+    assert record.endswith("the next move on record: Mon 5 Jan 00:00 came to Emergency department.")
+    assert more == [
+        "Also not met in this visit: grave.",
+        "Then: Tue 6 Jan 01:01 discharged home from Ward 1.",
+    ]
+
+
+def test_a_move_under_another_visit_number_is_told_as_such():
+    waited = case("mild", "missed", trigger=30, due=90, decided=1500, reason="gave_up")
+    never_closed, admitted = stay("ed", 0), stay("w1", 120, encounter="v2")
+    (only,) = said(waited, stays=[never_closed, admitted])
+    assert only.endswith("the next move on record: Mon 5 Jan 02:00 came to Ward 1 in another visit.")
