@@ -225,7 +225,7 @@ def _care_must_change(rule: CaseRule, cases: Sequence[CaseVerdict], found: Findi
         if len(of_all) > 1:
             name, number = min(of_broken.items(), key=lambda each: (-each[1], each[0]))
             said.append(f"{name} ({number:,} of {counted(of_all[name], 'case')})")
-    most = f"They begin most often {'; '.join(said)}. " if said else ""
+    most = f"Those not met begin most often {'; '.join(said)}. " if said else ""
     whose = "This rule is critical" if rule.severity == "critical" else "The limit is the standard's"
     return f"{most}{whose}: it is the care that must change."
 

@@ -209,7 +209,7 @@ def test_a_limit_that_is_not_the_hospitals_is_never_made_longer_but_where_it_fai
         "ed", "w1", "ED", "Ward 1", 12, 10, 10, 0, 10 / 12, 0.55, 0.95, "unstable", 1200.0, {"drug": 9}
     )
     where = (
-        "They begin most often in Ward 1 (7 of 12 cases); from 00:00 to 01:00 (10 of 10 cases). "
+        "Those not met begin most often in Ward 1 (7 of 12 cases); from 00:00 to 01:00 (10 of 10 cases). "
         f"{whose}: it is the care that must change."
     )
     loud = found([*cases, *met], changes, rules=rules)["drug"]
