@@ -223,7 +223,8 @@ class Engine:
     # Taking events in
 
     def _take(self, event: Event, arrived_at: datetime) -> None:
-        weight = self._book.weight(event)
+        is_alone = event.replaces is event.cancels is None
+        weight = self._book.weights[event.type, event.to, event.source, is_alone]
         if weight == NONE:
             self.counts[event.type + "s"] += 1
             return
@@ -275,12 +276,13 @@ class Engine:
 
     def _chart_of(self, patient: str, own: list[Event]) -> Iterable[Chart]:
         """The chart of one patient's events; read at once, if none is weighty, a repeat or still to come."""
-        weight, now = self._book.weight, self.now[0]
+        weights, now = self._book.weights, self.now[0]
         facts: list[Fact] = []
         left_out: list[str] = []
         future = 0
         for event in own:
-            weighs, arrived_at = weight(event), event.arrived_at or event.recorded_at
+            weighs = weights[event.type, event.to, event.source, event.replaces is event.cancels is None]
+            arrived_at = event.arrived_at or event.recorded_at
             if weighs == PLAIN:
                 facts.append(plain_fact(event, arrived_at))
             elif weighs == NONE:
@@ -326,11 +328,11 @@ class Engine:
 
     def _follow_fact(self, journey: Journey, fact: Fact, touched: list[Case]) -> None:
         """Append a fact to its journey and show it to the rules that it concerns."""
-        book = self._book
+        book, event = self._book, fact.event
         journey.append(fact, book.places)
-        fact.shape, plan = book.plan(fact.event, fact.from_, fact.to)
+        fact.shape, plan = book.plans[event.type, fact.from_, fact.to, event.source]
         if fact.before != fact.after:
-            for _, handle in book.moves(fact.before, fact.after):
+            for _, handle in book.moves[fact.before, fact.after]:
                 handle(journey, fact, touched)
         for test, handle in plan:
             if test is None or test(fact):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from monitor.core.calendar import inside
-from monitor.core.event import Event, Value
+from monitor.core.event import Value
 from monitor.core.place import Registry
 from monitor.core.rule import At, Comparison, Pattern, Places
 from monitor.core.text import globbed
@@ -73,13 +73,15 @@ def may_match(pattern: Pattern, event_type: str) -> bool:
     return pattern.any_ is None or any(may_match(each, event_type) for each in pattern.any_)
 
 
-def may_concern(pattern: Pattern, event: Event, registry: Registry) -> bool:
-    """Whether some event of the same type, `to` and source could match, wherever it comes from."""
-    if not (_named(pattern.type, event.type) and _named(pattern.source, event.source)):
+def may_concern(pattern: Pattern, event_type: str, to: str | None, source: str, registry: Registry) -> bool:
+    """Whether some event of a type, location and source could match, wherever it comes from."""
+    if not (_named(pattern.type, event_type) and _named(pattern.source, source)):
         return False
-    if "to" in pattern.model_fields_set and not place_matches(pattern.to, registry.place(event.to), registry):
+    if "to" in pattern.model_fields_set and not place_matches(pattern.to, registry.place(to), registry):
         return False
-    return pattern.any_ is None or any(may_concern(each, event, registry) for each in pattern.any_)
+    return pattern.any_ is None or any(
+        may_concern(each, event_type, to, source, registry) for each in pattern.any_
+    )
 
 
 class Reach(NamedTuple):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from monitor.core.event import HEARTBEAT, MERGE_RANK, STATEFUL, Event, rank
+from monitor.core.event import HEARTBEAT, MERGE_RANK, STATEFUL, rank
 from monitor.core.forms import form_for
 from monitor.core.pattern import Shape
 from monitor.core.place import Registry
@@ -24,58 +24,71 @@ WEIGHTY: Final = 2
 
 
 class Rulebook:
-    """The forms of some rules, and their plans by shape, by move and by likeness of events."""
+    """The forms of some rules, and what they have to do with facts, moves and events: tables that fill as they are asked."""
 
-    __slots__ = ("_index", "_moves", "_plans", "_weights", "forms", "keeps_updates", "places", "registry")
+    __slots__ = ("forms", "moves", "places", "plans", "registry", "weights")
 
     def __init__(self, rules: Sequence[CaseRule], registry: Registry) -> None:
         self.registry = registry
         self.places = registry.places()
         self.forms = [form_for(rule, registry) for rule in rules]
-        self.keeps_updates = any(form.names("update") for form in self.forms)
-        """Whether some rule can match an `update`; else they are not kept."""
-        self._index = _Index(self.forms)
-        self._plans: dict[Shape, tuple[Shape, Plan]] = {}
-        self._moves: dict[tuple[str | None, str | None], Plan] = {}
-        self._weights: dict[tuple[str, str | None, str], int] = {}
+        index = _Index(self.forms)
+        self.plans = _Plans(index)
+        self.moves = _Moves(index)
+        self.weights = _Weights(index)
 
-    def plan(self, event: Event, from_: str | None, to: str | None) -> tuple[Shape, Plan]:
-        """The shape of an event in its place, and what the rules do with facts of that shape."""
-        shape = (event.type, from_, to, event.source)
-        found = self._plans.get(shape)  # type: ignore[call-overload]  # a tuple finds its equal
-        if found is None:
-            made = Shape(*shape)
-            found = self._plans[made] = (made, self._plan(made))
-        return found  # type: ignore[no-any-return]  # mypy does not see through the line above
 
-    def _plan(self, shape: Shape) -> Plan:
-        return [entry for form in self._index.of_shape(shape) for entry in form.plan(shape)]
+class _Plans(dict[tuple[str, str | None, str | None, str], tuple[Shape, Plan]]):
+    """By type, mapped `from` and `to`, and source: the shape, and what the rules do with facts of it."""
 
-    def moves(self, before: str | None, after: str | None) -> Plan:
-        """What the rules do with facts that move a patient from one place to another."""
-        plan = self._moves.get((before, after))
-        if plan is None:
-            forms = self._index.of_move(before, after)
-            plan = [entry for form in forms for entry in form.moves(before, after)]
-            self._moves[before, after] = plan
+    def __init__(self, index: _Index) -> None:
+        super().__init__()
+        self._index = index
+
+    def __missing__(self, key: tuple[str, str | None, str | None, str]) -> tuple[Shape, Plan]:
+        shape = Shape(*key)
+        plan = [entry for form in self._index.of_shape(shape) for entry in form.plan(shape)]
+        found = self[shape] = (shape, plan)
+        return found
+
+
+class _Moves(dict[tuple[str | None, str | None], Plan]):
+    """By the places before and after: what the rules do with facts that move a patient so."""
+
+    def __init__(self, index: _Index) -> None:
+        super().__init__()
+        self._index = index
+
+    def __missing__(self, move: tuple[str | None, str | None]) -> Plan:
+        plan = self[move] = [entry for form in self._index.of_move(*move) for entry in form.moves(*move)]
         return plan
 
-    def weight(self, event: Event) -> int:
-        """What an event can do to a journey: `NONE`, `IDLE`, `PLAIN` or `WEIGHTY`."""
-        if event.replaces is not None or event.cancels is not None:
-            return NONE if event.type == HEARTBEAT else WEIGHTY
-        like = (event.type, event.to, event.source)
-        weight = self._weights.get(like)
-        if weight is None:
-            weight = self._weights[like] = self._weigh(event)
+
+class _Weights(dict[tuple[str, str | None, str, bool], int]):
+    """By type, `to`, source, and whether it names no other event: what an event can do to a journey.
+
+    `NONE`, `IDLE`, `PLAIN` or `WEIGHTY`. An `update` is nothing unless some rule can match one.
+    """
+
+    def __init__(self, index: _Index) -> None:
+        super().__init__()
+        self._index = index
+
+    def __missing__(self, key: tuple[str, str | None, str, bool]) -> int:
+        weight = self[key] = self._weigh(*key)
         return weight
 
-    def _weigh(self, event: Event) -> int:
-        if event.type == HEARTBEAT or (event.type == "update" and not self.keeps_updates):
+    def _weigh(self, event_type: str, to: str | None, source: str, is_alone: bool) -> int:
+        forms = self._index.of_type(event_type)
+        if event_type == HEARTBEAT:
             return NONE
-        if rank(event.type) >= MERGE_RANK:
+        if not is_alone:
             return WEIGHTY
-        if event.type in STATEFUL or any(form.may_concern(event) for form in self._index.of_type(event.type)):
+        if event_type == "update" and not any(form.names("update") for form in forms):
+            return NONE
+        if rank(event_type) >= MERGE_RANK:
+            return WEIGHTY
+        if event_type in STATEFUL or any(form.may_concern(event_type, to, source) for form in forms):
             return PLAIN
         return IDLE
 

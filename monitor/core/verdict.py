@@ -16,7 +16,6 @@ import msgspec
 from monitor.core.alert import Alert, Judgement, Policy
 from monitor.core.calendar import calendar_deadline
 from monitor.core.clock import Clock
-from monitor.core.event import Event
 from monitor.core.journey import Fact, Journey
 from monitor.core.pattern import (
     Reach,
@@ -125,9 +124,9 @@ class Form:
         """Whether events of a type can match one of the rule's patterns."""
         return any(may_match(pattern, event_type) for pattern in self.patterns)
 
-    def may_concern(self, event: Event) -> bool:
-        """Whether an event like this one, in type, `to` and source, can match one of the rule's patterns."""
-        return any(may_concern(pattern, event, self.registry) for pattern in self.patterns)
+    def may_concern(self, event_type: str, to: str | None, source: str) -> bool:
+        """Whether an event of a type, location and source can match one of the rule's patterns."""
+        return any(may_concern(each, event_type, to, source, self.registry) for each in self.patterns)
 
     def step_name(self, case: Case) -> str | None:
         return None

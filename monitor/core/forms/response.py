@@ -99,7 +99,7 @@ class Response(Form):
         start = case.start
         if start is None or case.hit is not None or not self.wanted[index].pairs(start, fact):
             return False
-        if fact.order < start.order:
+        if fact.at <= start.at and fact.order < start.order:
             if self.strict or not same_instant(start.event, fact.event):
                 return False
         elif self.strict and same_instant(start.event, fact.event):
@@ -151,12 +151,13 @@ def judge_response(case: Case, now: Clock) -> Judgement:
 class Expect(Response):
     """Response: after the trigger, the expected facts within a time."""
 
-    __slots__ = ("overlap", "within")
+    __slots__ = ("every", "overlap", "within")
 
     def __init__(self, rule: ExpectRule, registry: Registry) -> None:
         Form.__init__(self, rule, registry)
         super().__init__(rule, registry, wanted_of(rule.expect, self))
         self.within = rule.within
+        self.every = range(len(self.wanted))
         self.not_before = rule.not_before
         self.overlap = rule.overlap
 
@@ -164,7 +165,7 @@ class Expect(Response):
         return self.plan_of_answers(shape) + entry(self.trigger_test(self.rule.when, shape), self.opened)
 
     def indices(self, case: Case) -> Sequence[int]:
-        return range(len(self.wanted))
+        return self.every
 
     def limit(self, case: Case) -> timedelta | CalendarDuration:
         return self.within
