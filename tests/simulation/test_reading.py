@@ -56,5 +56,5 @@ def test_a_case_is_told_with_the_keys_of_a_replay():
     case = Case(int(at.timestamp()), "ed-triage", "p", "PAS-1", "V1", "late", 99, False, 60)
     assert line(case) == (
         '{"rule":"ed-triage","step":null,"patient":"p","encounter":"V1","trigger":"PAS-1",'
-        '"trigger_at":"2026-01-05T00:00:05Z","verdict":"late","overdue":false,"delay_seconds":60}'
+        '"trigger_at":"2026-01-05T00:00:05.000000Z","verdict":"late","overdue":false,"delay_seconds":60}'
     )
