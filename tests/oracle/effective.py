@@ -147,8 +147,9 @@ def journeys_of(chart: list[Event], instant: datetime) -> dict[str, list[tuple[F
     removed = removed_by_name(facts)
     for patient in {fact.content.patient for fact in facts}:
         sent = [fact for fact in facts if fact.content.patient == patient]
-        cancels = [fact for fact in inferring(sent, removed) if fact.content.type == "cancel_merge"]
-        removed |= removed_by_inference(cancels, sent, removed)
+        written = {fact: fact.content.encounter for fact in sent}
+        cancels = [fact for fact in inferring(written, removed) if fact.content.type == "cancel_merge"]
+        removed |= removed_by_inference(cancels, written, removed)
 
     merges = standing_merges([f for f in facts if f.content.type == "merge" and f not in removed])
     journeys: dict[str, list[tuple[Fact, str | None]]] = {}
@@ -157,7 +158,7 @@ def journeys_of(chart: list[Event], instant: datetime) -> dict[str, list[tuple[F
         journeys.setdefault(patient, []).append((fact, encounter))
 
     for patient, journey in journeys.items():
-        own = [fact for fact, _ in journey]
+        own = dict(journey)
         once = inferring(own, removed)
         repeats = [fact for fact in own if infers(fact) and fact not in removed and fact not in once]
         cancels = [fact for fact in once if fact.content.type != "cancel_merge"]
@@ -195,17 +196,17 @@ def infers(fact: Fact) -> bool:
     return is_cancel(fact.content) and fact.content.cancels is None
 
 
-def inferring(facts: list[Fact], removed: set[Fact]) -> list[Fact]:
-    """The cancels without `cancels`, in order; of those that agree, the first."""
+def inferring(facts: dict[Fact, str | None], removed: set[Fact]) -> list[Fact]:
+    """The cancels without `cancels`, in order; of those that agree, the first. Each fact comes with its encounter."""
     first: dict[Any, Fact] = {}
-    for fact in facts:
+    for fact, encounter in facts.items():
         if infers(fact) and fact not in removed:
             event = fact.content
-            first.setdefault((event.type, event.encounter, event.occurred_at, event.from_, event.to), fact)
+            first.setdefault((event.type, encounter, event.occurred_at, event.from_, event.to), fact)
     return list(first.values())
 
 
-def removed_by_inference(cancels: list[Fact], facts: list[Fact], removed: set[Fact]) -> set[Fact]:
+def removed_by_inference(cancels: list[Fact], facts: dict[Fact, str | None], removed: set[Fact]) -> set[Fact]:
     found: set[Fact] = set()
     for cancel in cancels:
         target = inferred_target(cancel, facts, removed | found)
@@ -214,18 +215,17 @@ def removed_by_inference(cancels: list[Fact], facts: list[Fact], removed: set[Fa
     return found
 
 
-def inferred_target(cancel: Fact, facts: list[Fact], removed: set[Fact]) -> Fact | None:
+def inferred_target(cancel: Fact, facts: dict[Fact, str | None], removed: set[Fact]) -> Fact | None:
     """The fact that a cancel without `cancels` means (decision 6)."""
     cancelled = cancel.content.type.removeprefix("cancel_")
     types = ["admit", "register"] if cancelled == "admit" else [cancelled]
-    encounter = cancel.content.encounter
     candidates = [
         [
             fact
-            for fact in facts
+            for fact, encounter in facts.items()
             if fact.content.type == each
             and not is_cancel(fact.content)
-            and encounter in (None, fact.content.encounter)
+            and facts[cancel] in (None, encounter)
         ]
         for each in types
     ]
