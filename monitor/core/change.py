@@ -83,7 +83,7 @@ Change = VerdictChange | AlertChange
 
 def id_of(case: Case) -> str:
     """The id of a case and its alert."""
-    return _id(case.form.rule.id, case.form.step_name(case), case.trigger.name, _first(case))
+    return _id(case.form.id, case.form.step_name(case), case.trigger.name, _first(case))
 
 
 def _id(rule: str, step: str | None, trigger: Name, first: Name | None) -> str:

@@ -105,7 +105,8 @@ class Engine:
         """The verdicts on events of the past, given with their arrivals, at a clock after them, without living through it.
 
         Verdicts follow from the facts alone; alerts, which also depend on what was known when, are not raised. For
-        looking back at a finished history, at a fraction of the cost: one chart after the other, and none is kept.
+        looking back at a finished history, at a fraction of the cost: one chart after the other, and none is kept. Of
+        an engine that has taken nothing yet.
         """
         for chart in self._recalled(events, now):
             yield from self._verdicts_of(chart)
@@ -145,9 +146,9 @@ class Engine:
                 due[patient] = min(entry[:2], due.get(patient, entry[:2]))
         self._due[:] = others
         heapq.heapify(self._due)
-        for patient in quiet:
+        for patient, chart in quiet.items():
             self._folded[patient] = zlib.compress(self.dump(patient), 1)
-            del self._charts[patient]
+            self._forget(chart)
             if patient in due:
                 self._push(due[patient], _Folded(patient))
         return len(quiet)
@@ -367,12 +368,9 @@ class Engine:
         """Every chart; those that are folded are only looked at."""
         yield from unique(self._charts.values())
         for folded in self._folded.values():
-            yield from self._unfolded(folded).settled_charts()
-
-    def settled_charts(self) -> Iterator[Chart]:
-        """The charts in memory, as they stand at the clock."""
-        self._settle([])
-        yield from self._charts.values()
+            past: Engine = self._unfolded(folded)
+            past.advance(self.now[0])
+            yield from past._charts.values()
 
     def _unfolded(self, folded: bytes) -> Engine:
         """A journey's own engine, at this clock but for what happens at it."""
