@@ -24,14 +24,12 @@ from typing import BinaryIO, NoReturn, TextIO, cast
 from monitor.commands import simulate_options
 from monitor.commands.loading import (
     arranged,
+    asked,
     mapping_of,
     noticed,
     read_events,
     registry_of,
     rule_files_of,
-    rules_and_files,
-    rules_of,
-    settings_of,
 )
 from monitor.commands.streams import (
     FINE,
@@ -41,7 +39,6 @@ from monitor.commands.streams import (
     USAGE,
     Failed,
     Streams,
-    check_can_write,
     progress_bar,
     write_file,
 )
@@ -207,18 +204,8 @@ def _schema(args: argparse.Namespace, streams: Streams) -> int:
 
 
 def _replay(args: argparse.Namespace, streams: Streams) -> int:
-    rules_paths, args.files = rules_and_files(args)
-    if not args.files:
-        raise Failed(USAGE, "replay: which FILE? (`-` is stdin)")
-    registry = registry_of(args, streams)
-    files = rule_files_of(rules_paths, streams)
-    if args.alerts is not None:
-        inputs = [*args.files, *settings_of(args), *(name for name, _ in files)]
-        inputs += [] if args.truth is None else [args.truth]
-        check_can_write("replay: --alerts", args.alerts, inputs, streams)
-    rules = rules_of(files, registry if args.microsystems else None, streams)
-    if not rules:
-        raise Failed(USAGE, f"replay: there is no rule in {', '.join(rules_paths)}")
+    _, registry, packs = asked(args, streams, "replay", ("--alerts", args.alerts), args.truth)
+    rules = [rule for _, of_pack in packs for rule in of_pack]
     cases = [rule for rule in rules if isinstance(rule, CaseRule)]
     truth = None if args.truth is None else read_truth(args.truth, streams.stdin)
     was = read_events(args, registry, streams)

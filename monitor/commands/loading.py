@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams
+from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams, check_can_write
 from monitor.core.event import HEARTBEAT, Event
 from monitor.core.place import Registry
 from monitor.core.rule import Rule
@@ -57,15 +57,10 @@ def rule_files_of(paths: Sequence[str], streams: Streams) -> list[tuple[str, byt
     return files
 
 
-def rules_of(files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams) -> list[Rule]:
-    """The rules of some files; what is wrong with them is told, and with an error nothing goes on."""
-    return [rule for _, rules in packs_of(files, registry, streams) for rule in rules]
-
-
 def packs_of(
     files: Sequence[tuple[str, bytes]], registry: Registry | None, streams: Streams
 ) -> list[tuple[str, list[Rule]]]:
-    """As `rules_of`, with the rules of each file beside its name."""
+    """The rules of each file beside its name; what is wrong with them is told, and with an error nothing goes on."""
     packs, problems = load_packs(files, registry)
     tell(problems, streams)
     if any(problem.severity == "error" for problem in problems):
@@ -149,6 +144,41 @@ def arranged(args: argparse.Namespace, was: Read) -> Input:
     return arrange(was.events, until=args.until, now=now, as_received=args.as_received)
 
 
+class Asked(NamedTuple):
+    """What `replay` and `report` are asked to run over their input, `args.files`."""
+
+    rules_paths: list[str]
+    registry: Registry
+    packs: list[tuple[str, list[Rule]]]
+
+
+def asked(
+    args: argparse.Namespace,
+    streams: Streams,
+    command: str,
+    written: tuple[str, str | None],
+    *also_read: str | None,
+) -> Asked:
+    """The rules and the registry of a command; its arguments are complete then, and its work can begin.
+
+    `written` is the option that names a file to write, with the file. None of those that are read may be that.
+    """
+    rules_paths, args.files = rules_and_files(args)
+    if not args.files:
+        raise Failed(USAGE, f"{command}: which FILE? (`-` is stdin)")
+    registry = registry_of(args, streams)
+    files = rule_files_of(rules_paths, streams)
+    option, target = written
+    if target is not None:
+        given = [path for path in (args.microsystems, args.mapping, *also_read) if path is not None]
+        inputs = [*args.files, *given, *(name for name, _ in files)]
+        check_can_write(f"{command}: {option}", target, inputs, streams)
+    packs = packs_of(files, registry if args.microsystems else None, streams)
+    if not any(rules for _, rules in packs):
+        raise Failed(USAGE, f"{command}: there is no rule in {', '.join(rules_paths)}")
+    return Asked(rules_paths, registry, packs)
+
+
 def rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Rule paths and input files: `--rules` takes several, and the input may stand right behind them.
 
@@ -162,8 +192,3 @@ def rules_and_files(args: argparse.Namespace) -> tuple[list[str], list[str]]:
             of_rules = path.startswith("pack:") or path.endswith((".yaml", ".yml")) or Path(path).is_dir()
             (rules if of_rules else files).append(path)
     return rules, files + args.files
-
-
-def settings_of(args: argparse.Namespace) -> list[str]:
-    """The files that a command was given beside rules and input."""
-    return [path for path in (args.microsystems, args.mapping) if path is not None]

@@ -16,17 +16,8 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from monitor.commands.loading import (
-    arranged,
-    noticed,
-    packs_of,
-    read_events,
-    registry_of,
-    rule_files_of,
-    rules_and_files,
-    settings_of,
-)
-from monitor.commands.streams import USAGE, Failed, Streams, check_can_write, progress_bar, write_file
+from monitor.commands.loading import arranged, asked, noticed, read_events
+from monitor.commands.streams import USAGE, Failed, Streams, progress_bar, write_file
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, ReliabilityRule, Rule, SilenceRule
 from monitor.report.learn import History, Report, learn
@@ -95,17 +86,8 @@ _FONTS: Final = "Fira Code, DejaVu Sans Mono, Menlo, Consolas, monospace"
 
 def report(args: argparse.Namespace, streams: Streams) -> int:
     """Replay the history as it would have been lived through, and show what is to be learned from it."""
-    rules_paths, args.files = rules_and_files(args)
-    if not args.files:
-        raise Failed(USAGE, "report: which FILE? (`-` is stdin)")
-    registry = registry_of(args, streams)
-    files = rule_files_of(rules_paths, streams)
-    if args.svg is not None:
-        inputs = [*args.files, *settings_of(args), *(name for name, _ in files)]
-        check_can_write("report: --svg", args.svg, inputs, streams)
-    packs = _changed(packs_of(files, registry if args.microsystems else None, streams), args.set)
-    if not any(rules for _, rules in packs):
-        raise Failed(USAGE, f"report: there is no rule in {', '.join(rules_paths)}")
+    rules_paths, registry, packs = asked(args, streams, "report", ("--svg", args.svg))
+    packs = _changed(packs, args.set)
     was = read_events(args, registry, streams)
     taken = arranged(args, was)
     found, counts = _learned(packs, registry, taken, args, rules_paths, streams)
