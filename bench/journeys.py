@@ -63,10 +63,10 @@ def memory(journeys: int) -> Taken:
     del events
     gc.collect()
     held = tracemalloc.get_traced_memory()[0] - before
-    folded, count = timed(lambda: engine.fold(engine.now[0]))
+    folded, quiet = timed(lambda: engine.fold(engine.now[0]))
     packed = tracemalloc.get_traced_memory()[0] - before
     facts = {"bytes": held, "bytes of events as decoded": decoded, "bytes when folded": packed}
-    return Taken(folded.cpu, folded.wall, count, {name: each / journeys for name, each in facts.items()})
+    return Taken(folded.cpu, folded.wall, len(quiet), {name: each / journeys for name, each in facts.items()})
 
 
 def _engine() -> Engine:

@@ -76,6 +76,17 @@ class AlertChange(msgspec.Struct, gc=False):
     due_at: datetime | None
     sequence: tuple[int, datetime, int]
     summary: str
+    trigger_at: datetime | None = None
+    step: str | None = None
+    from_: str | None = None
+    to: str | None = None
+    """The handoff, as the verdict on the case has it."""
+    delay_seconds: float | None = None
+    """How late it was, once it came."""
+    place: str | None = None
+    """The microsystem in which the patient then was."""
+    location: str | None = None
+    """The raw location there, with room and bed, as it was last sent."""
 
 
 Change = VerdictChange | AlertChange

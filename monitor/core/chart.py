@@ -95,6 +95,10 @@ class Chart:
         self.to_read = False
         self.is_plain = True
 
+    def is_in_place(self) -> bool:
+        """Whether any of its patients is somewhere, as far as is known."""
+        return any(place is not None for journey in self.journeys for place in journey.places.values())
+
     def cases(self) -> dict[CaseKey, Case]:
         """The cases by what identifies them; those that are gone but had an alert are there too."""
         return {**self.lost, **{key_of(case): case for journey in self.journeys for case in journey.cases}}

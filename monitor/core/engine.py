@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -52,10 +53,12 @@ class Engine:
         generation: int = 0,
         listened: Collection[str] = (),
         tells_verdicts: bool = True,
+        shelf: MutableMapping[str, bytes] | None = None,
     ) -> None:
         """`listened`: the sources whose silence counts, if they declare `silent_after`.
 
-        Without `tells_verdicts` only changes of alerts are returned; `verdicts` are there all the same.
+        Without `tells_verdicts` only changes of alerts are returned; `verdicts` are there all the same. `shelf` holds
+        the journeys that are folded, by patient, as `dump` packs them; by default they are in memory, compressed.
         """
         self.generation = generation
         self.counts: Counter[str] = Counter()
@@ -64,9 +67,9 @@ class Engine:
         self.feeds = {name: Feed(name, registry) for name in listened}
         self._book = Rulebook(rules, registry)
         self._charts: dict[str, Chart] = {}
-        self._folded: dict[str, bytes] = {}
+        self._shelf = _Compressed() if shelf is None else shelf
         """Journeys that have been quiet, each as the packed bytes of its facts."""
-        self._due: list[tuple[datetime, int, int, Case | Chart | Feed | _Folded]] = []
+        self._due: list[tuple[datetime, int, int, Case | Chart | Feed | _Due]] = []
         self._pushed = 0
         self._touched: list[Case] = []
         self._to_read: list[Chart] = []
@@ -122,19 +125,25 @@ class Engine:
 
     def dump(self, patient: str) -> bytes:
         """The facts known under a patient key, packed; nothing derived is in it."""
-        if patient in self._folded:
-            return zlib.decompress(self._folded[patient])
+        if patient in self._shelf:
+            return self._shelf[patient]
         chart = self._charts.get(patient)
         own = [event for event in chart.events if event.patient == patient] if chart else []
         return _packer.encode(own)
 
-    def fold(self, before: datetime) -> int:
-        """Pack each journey of which nothing has been heard since `before` into the bytes of its facts: a tenth of the memory.
+    def fold(self, before: datetime, most: int | None = None) -> list[Folded]:
+        """Pack journeys of which nothing has been heard since `before` into the bytes of their facts, and put them on the shelf.
 
-        Nothing that the engine tells depends on it: what comes for a patient, and what falls due, unfolds the journey
-        again. Those that a merge links, or that a silent feed may hold back, stay as they are. Returns how many were folded.
+        A tenth of the memory, or none. Nothing that the engine tells depends on it: what comes for a patient, and what
+        falls due, unfolds the journey again. Those that a merge links, or that a silent feed may hold back, stay as they
+        are. At most `most` are folded; returns which.
         """
-        quiet = {patient: chart for patient, chart in self._charts.items() if self._is_quiet(chart, before)}
+        all_quiet = (
+            (patient, chart) for patient, chart in self._charts.items() if self._is_quiet(chart, before)
+        )
+        quiet = dict(islice(all_quiet, most))
+        if not quiet:
+            return []
         due: dict[str, Clock] = {}
         others = []
         for entry in self._due:
@@ -147,11 +156,31 @@ class Engine:
         self._due[:] = others
         heapq.heapify(self._due)
         for patient, chart in quiet.items():
-            self._folded[patient] = zlib.compress(self.dump(patient), 1)
+            self._shelf[patient] = self.dump(patient)
             self._forget(chart)
             if patient in due:
-                self._push(due[patient], _Folded(patient))
-        return len(quiet)
+                self._push(due[patient], _Due(patient))
+        return [Folded(each, due.get(each), chart.is_in_place()) for each, chart in quiet.items()]
+
+    def resume(self, now: datetime, folded: Iterable[tuple[str, Clock | None]]) -> None:
+        """Begin at a clock, with journeys that an engine of the same rules had folded, and when each is next due.
+
+        The shelf holds them already; none may be due before `now`. Of an engine that has taken nothing yet.
+        """
+        self.now = (now, 0)
+        self._due = [(*due, number, _Due(patient)) for number, (patient, due) in enumerate(folded) if due]
+        self._pushed = len(self._due)
+        heapq.heapify(self._due)
+
+    def weigh(self, event: Event) -> str:
+        """What an event would be to what is known: `new`, `copy` (known to the letter), or `nothing` (belongs to no journey)."""
+        is_alone = event.replaces is event.cancels is None
+        if self._book.weights[event.type, event.to, event.source, is_alone] == NONE:
+            return "nothing"
+        chart = self._chart(event.patient)
+        if chart is None or (event.source, event.id) not in chart.names:
+            return "new"
+        return "copy" if chart.has_copy_of(event) else "new"
 
     def load(self, patient: str, packed: bytes) -> list[Change]:
         """Add the facts of a patient key, and live again, for their chart alone, all that has happened to it since.
@@ -180,10 +209,11 @@ class Engine:
         before = {
             key: case for chart in self._all_charts() for key, case in chart.cases().items() if case.judged
         }
-        packed = {key: self.dump(key) for key in (*self._charts, *self._folded)}
+        packed = {key: self.dump(key) for key in (*self._charts, *self._shelf)}
         self.generation += 1
         self._book = Rulebook(rules, registry)
-        self._charts, self._folded, self._due, self._held, self._watched = {}, {}, [], {}, set()
+        self._charts, self._due, self._held, self._watched = {}, [], {}, set()
+        self._shelf.clear()
         self.feeds = {name: feed.under(registry) for name, feed in self.feeds.items()}
         for feed in self.feeds.values():
             self._push(self.now, feed)
@@ -359,22 +389,23 @@ class Engine:
 
     def _chart(self, patient: str) -> Chart | None:
         """The chart that a patient key leads to; one that was folded is unfolded."""
-        folded = self._folded.pop(patient, None) if self._folded else None
-        if folded is not None:
-            self._adopt(self._unfolded(folded))
-        return self._charts.get(patient)
+        chart = self._charts.get(patient)
+        if chart is None and patient in self._shelf:
+            self._adopt(self._unfolded(self._shelf.pop(patient)))
+            return self._charts.get(patient)
+        return chart
 
     def _all_charts(self) -> Iterator[Chart]:
         """Every chart; those that are folded are only looked at."""
         yield from unique(self._charts.values())
-        for folded in self._folded.values():
+        for folded in self._shelf.values():
             past: Engine = self._unfolded(folded)
             past.advance(self.now[0])
             yield from past._charts.values()
 
     def _unfolded(self, folded: bytes) -> Engine:
         """A journey's own engine, at this clock but for what happens at it."""
-        return self._past(_unpacker.decode(zlib.decompress(folded)), self.now)
+        return self._past(_unpacker.decode(folded), self.now)
 
     def _past(self, events: Sequence[Event], until: Clock | None = None) -> Engine:
         """An engine with the same rules that has lived through some events, given by arrival, and stands at the last or later."""
@@ -397,7 +428,9 @@ class Engine:
     def _is_quiet(self, chart: Chart, before: datetime) -> bool:
         if chart.linked or chart.to_read or arrival(chart.events[-1]) >= min(before, self.now[0]):
             return False
-        return not self.feeds or all(_is_over(case) for case in chart.cases().values())
+        if not self.feeds:
+            return True
+        return not any(self._silent_since(case) for case in chart.cases().values() if not _is_over(case))
 
     # The clock
 
@@ -445,7 +478,7 @@ class Engine:
         if len(changes) - first > 1:
             changes[first:] = sorted(changes[first:], key=within_instant)
 
-    def _push(self, clock: Clock, what: Case | Chart | Feed | _Folded) -> None:
+    def _push(self, clock: Clock, what: Case | Chart | Feed | _Due) -> None:
         self._pushed += 1
         heapq.heappush(self._due, (*clock, self._pushed, what))
 
@@ -567,6 +600,8 @@ class Engine:
     def _alert_change(self, case: Case, alert: Alert) -> AlertChange:
         rule, due = case.form.rule, case.form.due(case)
         changed_at = alert.changed_at or self.now[0]
+        known = told(case, case.judged or _GONE, is_stale=False)
+        place, location = self._whereabouts(case)
         return AlertChange(
             alert=id_of(case),
             rule=rule.id,
@@ -580,7 +615,27 @@ class Engine:
             due_at=due[0] if due else None,
             sequence=(self.generation, changed_at, alert.number),
             summary=rule.summary,
+            trigger_at=known.trigger_at,
+            step=known.step,
+            from_=known.from_,
+            to=known.to,
+            delay_seconds=known.delay_seconds,
+            place=place,
+            location=location,
         )
+
+    def _whereabouts(self, case: Case) -> tuple[str | None, str | None]:
+        """Where the patient of a case is now, or was at its trigger: the microsystem, and the location as it was sent."""
+        trigger = case.trigger
+        chart = self._charts.get(trigger.event.patient)
+        for journey in chart.journeys if chart else ():
+            place = journey.places.get(trigger.visit)
+            if journey.patient != trigger.patient or place is None:
+                continue
+            for fact in reversed(journey.facts):
+                if fact.visit == trigger.visit and fact.to == fact.after == place:
+                    return place, fact.event.to
+        return trigger.after, trigger.event.to if trigger.to == trigger.after else None
 
     # Feeds
 
@@ -673,16 +728,53 @@ class Engine:
         changes[first:] = sorted(changes[first:], key=within_instant)
 
 
+_GONE: Final = Judgement("gone")
+"""Stands for the verdict on a case that is no more."""
 _DECIDED: Final = frozenset({"met", "late", "missed", "void", "violated"})
 
 
-class _Folded(NamedTuple):
+class Folded(NamedTuple):
+    """A journey that has been put on the shelf."""
+
+    patient: str
+    due: Clock | None
+    """When something in it will be due."""
+    in_place: bool
+    """Whether the patient is still somewhere, as far as is known."""
+
+
+class _Due(NamedTuple):
     """A journey to unfold, for something in it is due."""
 
     patient: str
 
 
-def _patient_of(what: Case | Chart | Feed | _Folded) -> str:
+class _Compressed(MutableMapping[str, bytes]):
+    """A shelf in memory."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, bytes] = {}
+
+    def __contains__(self, patient: object) -> bool:
+        return patient in self._packed
+
+    def __getitem__(self, patient: str) -> bytes:
+        return zlib.decompress(self._packed[patient])
+
+    def __setitem__(self, patient: str, packed: bytes) -> None:
+        self._packed[patient] = zlib.compress(packed, 1)
+
+    def __delitem__(self, patient: str) -> None:
+        del self._packed[patient]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
+def _patient_of(what: Case | Chart | Feed | _Due) -> str:
     """The patient key of what is due; none for a feed."""
     if isinstance(what, Case):
         return what.trigger.patient
@@ -691,7 +783,7 @@ def _patient_of(what: Case | Chart | Feed | _Folded) -> str:
     return "" if isinstance(what, Feed) else what.patient
 
 
-def _is_over(what: Case | Chart | Feed | _Folded) -> bool:
+def _is_over(what: Case | Chart | Feed | _Due) -> bool:
     """Whether the clock alone can change nothing more: most cases are met long before they are due."""
     if not isinstance(what, Case):
         return False

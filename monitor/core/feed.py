@@ -10,25 +10,26 @@ from monitor.core.calendar import inside
 from monitor.core.clock import Clock
 from monitor.core.place import Registry
 
-_SHORT: Final = timedelta(seconds=1)
-"""A gap no longer than this is silence by no limit; it need not be remembered."""
+SHORT: Final = timedelta(seconds=30)
+"""Shorter gaps are not remembered, unless the limit is shorter still: a busy feed has one after each message."""
 
 
 class Feed:
     """When one source was heard; and so, by what the registry allows, whether it is silent at a clock."""
 
-    __slots__ = ("_gaps", "_last", "_registry", "source")
+    __slots__ = ("_gaps", "_last", "_registry", "_short", "source")
 
     def __init__(self, source: str, registry: Registry) -> None:
         self.source = source
         self._registry = registry
+        self._short = min([SHORT, *self._limits()])
         self._last: datetime | None = None
         self._gaps: list[tuple[datetime, datetime]] = []
         """When it was heard, and next heard, where these lie apart."""
 
     def heard(self, at: datetime) -> None:
         """Any event, duplicate or heartbeat came."""
-        if self._last is not None and at - self._last > _SHORT:
+        if self._last is not None and at - self._last > self._short:
             self._gaps.append((self._last, at))
         self._last = at
 
@@ -64,6 +65,10 @@ class Feed:
             if falls is not None and falls < (following, 0):
                 turns += [falls, (following, 0)]
         return turns if self.falls_silent_at is None else [*turns, self.falls_silent_at]
+
+    def _limits(self) -> list[timedelta]:
+        limits = self._registry.source(self.source).silent_after or []
+        return [limits] if isinstance(limits, timedelta) else [limit.after for limit in limits]
 
     def _limit(self, at: datetime) -> Clock | None:
         """From when it is silent when last heard at an instant; None: never."""

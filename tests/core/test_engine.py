@@ -305,7 +305,8 @@ def test_what_is_no_dump_is_refused_and_changes_nothing(packed):
 def folded(*events, now):
     """An engine in which every journey has been folded."""
     watching = run(expect(), *events, now=now).engine
-    assert watching.fold(moment(now)) == len({event.patient for event in events})
+    folded = watching.fold(moment(now))
+    assert {each.patient for each in folded} == {event.patient for event in events}
     return watching
 
 
@@ -338,7 +339,36 @@ def test_new_rules_hold_for_folded_journeys():
 
 def test_what_has_been_heard_of_lately_is_not_folded():
     watching = run(expect(), at(0, "ask"), now=10).engine
-    assert watching.fold(moment(0)) == 0
+    assert watching.fold(moment(0)) == []
+
+
+def test_only_so_many_are_folded_at_once():
+    watching = run(expect(), at(0, "ask"), at(1, "ask", patient="q"), now=10).engine
+    assert len(watching.fold(moment(10), 1)) == 1
+    assert len(watching.fold(moment(10), 1)) == 1
+    assert watching.fold(moment(10), 1) == []
+
+
+def test_an_engine_goes_on_from_the_shelf_of_another():
+    shelf = {}
+    before = Engine([expect()], REGISTRY, shelf=shelf)
+    before.observe(at(0, "ask"))
+    before.advance(moment(10))
+    [(patient, due, in_place)] = before.fold(moment(10))
+    assert (patient, due, in_place) == ("p", (moment(30), 1), False)
+    after = Engine([expect()], REGISTRY, shelf=shelf)
+    after.resume(moment(10), [(patient, due)])
+    assert list(shelf) == ["p"]
+    assert told(after.advance(moment(31))) == ["30 firing 0"]
+    assert list(shelf) == []
+
+
+def test_an_event_is_weighed_before_it_is_taken():
+    watching = run(expect(), at(0, "ask"), now=10).engine
+    watching.fold(moment(10))
+    copy, other = at(0, "ask"), at(0, "ask", attributes={"a": 1})
+    weighed = [copy, other, at(3, "ask"), at(3, "update"), at(3, "heartbeat")]
+    assert [watching.weigh(event) for event in weighed] == ["copy", "new", "new", "nothing", "nothing"]
 
 
 # -- use ---------------------------------------------------------------------------------------------------
