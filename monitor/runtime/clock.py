@@ -1,0 +1,94 @@
+"""The clock of the live service: it never goes back, and does not believe a leap at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_LEAP: Final = timedelta(seconds=5)
+"""The wall clock and the steady one drift apart by less between two looks."""
+_BELIEVED_AFTER: Final = timedelta(seconds=60)
+"""A leap forward that has stood for so long is believed."""
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def wall() -> datetime:
+    """The time of day, as the machine has it."""
+    return datetime.now(UTC)  # noqa: TID251 - the one place where the service reads the time
+
+
+def steady() -> float:
+    """Seconds that nobody sets; where the system can tell, they go on while it sleeps."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+class LiveClock:
+    """The time by which deadlines are judged and arrivals are stamped.
+
+    It follows the wall clock. Set back, it waits until the wall clock has caught up: what it judged stays judged. Set
+    forward, it goes on by the steady clock for a minute before it believes it, so that a short-lived mistake makes
+    nothing overdue. Sleep is no leap: the steady clock knows of it.
+    """
+
+    def __init__(self, wall: Callable[[], datetime] = wall, steady: Callable[[], float] = steady) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._last = wall()
+        self._apart = self._last - _as_moment(steady())
+        """How far the wall clock lies ahead of the steady one."""
+        self._leapt_at: float | None = None
+        self.steps = 0
+        """How often the wall clock has been set."""
+        self.behind = timedelta(0)
+        """How far the wall clock lies behind what has been judged: it was set back."""
+
+    @classmethod
+    def faster(cls, speed: float, start: datetime, steady: Callable[[], float] = steady) -> LiveClock:
+        """One that begins at `start` and runs so many times faster than life."""
+        began = steady()
+
+        def passed() -> float:
+            return (steady() - began) * speed
+
+        return cls(lambda: start + timedelta(seconds=passed()), passed)
+
+    def not_before(self, moment: datetime) -> None:
+        """What has been judged before the start is judged."""
+        self._last = max(self._last, moment)
+
+    def now(self) -> datetime:
+        """The present; never earlier than it has been."""
+        told = self._believed(self._wall())
+        self.behind = max(self._last - told, timedelta(0))
+        self._last = max(self._last, told)
+        return self._last
+
+    def next(self) -> datetime:
+        """The present, as an instant of its own: later than any that it told before."""
+        last = self._last
+        if self.now() == last:
+            self._last = last + _MICROSECOND
+        return self._last
+
+    def _believed(self, told: datetime) -> datetime:
+        """The wall clock's time, or for a while after it leapt forward what it would be had it not."""
+        seconds = self._steady()
+        apart = told - _as_moment(seconds)
+        ahead = apart - self._apart
+        if abs(ahead) < _LEAP:
+            self._apart, self._leapt_at = apart, None
+            return told
+        if self._leapt_at is None:
+            self._leapt_at = seconds
+            self.steps += 1
+        if ahead < timedelta(0) or seconds - self._leapt_at >= _BELIEVED_AFTER.total_seconds():
+            self._apart, self._leapt_at = apart, None
+            return told
+        return told - ahead
+
+
+def _as_moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
