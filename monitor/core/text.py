@@ -78,9 +78,6 @@ def refuse(complaints: list[Complaint]) -> None:
         raise PydanticCustomError("complaints", "{message}", {"message": message, "complaints": complaints})
 
 
-TAGS: Final = frozenset({"|one|", "|list|", "|mapping|", "|null|"})
-
-
 def shape_of(value: Any) -> str | None:
     """The tag by which a union of one and several is told apart: errors then concern the branch that was meant.
 

@@ -12,13 +12,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from monitor.core.rule import FORMS
-from monitor.core.text import TAGS, DurationError, found
+from monitor.core.text import DurationError, found
 from monitor.rulefile.document import Node, plain
 from monitor.rulefile.problem import Problem, SourceText
 
 M = TypeVar("M", bound=BaseModel)
 Path = tuple[str | int, ...]
 
+_TAG = re.compile(r"\|\w+\|")
+"""What unions put into the path of an error to name a branch; no key of a file looks like it."""
 _ENOUGH: Final = 12
 """So many allowed keys or fewer are listed in a hint."""
 
@@ -42,10 +44,15 @@ def did_you_mean(word: str | None) -> str | None:
     return None if word is None else f"did you mean `{word}`?"
 
 
+def is_tag(step: str | int) -> bool:
+    """Whether a step of an error's path is in no file, but names the branch of a union."""
+    return isinstance(step, str) and _TAG.fullmatch(step) is not None
+
+
 def node_at(node: Node, path: Iterable[str | int]) -> Node:
     """The node to which an error's path leads, as far as it leads; tags of unions are not in the file."""
     for step in path:
-        if step in TAGS:
+        if is_tag(step):
             continue
         if isinstance(step, int) and step < len(node.items):
             node = node.items[step]
@@ -132,7 +139,9 @@ def keys_at(model: type[BaseModel], path: Path) -> list[str]:
     schema = _schema(model)
     here = _branches(schema, schema)
     for step in path:
-        if step not in TAGS:
+        if is_tag(step):  # of branches told apart by a key, the one that is meant
+            here = [one for one in here if str(step)[1:-1] in one.get("properties", {})] or here
+        else:
             here = [each for one in here for each in _branches(_below(one, step), schema)]
     return list(dict.fromkeys(key for one in here for key in one.get("properties", {})))
 
@@ -183,6 +192,8 @@ def _message(error: ErrorDetails) -> str:
             return f"expected at least {context['min_length']} in the list; found {context['actual_length']}"
         case "too_long":
             return f"expected at most {context['max_length']} in the list; found {len(value)}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}; found {found(value)}"
         case "greater_than_equal":
             return f"must be at least {context['ge']}; found {found(value)}"
     return error["msg"][:1].lower() + error["msg"][1:]

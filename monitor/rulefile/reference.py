@@ -56,7 +56,12 @@ def rule_keys() -> str:
 def registry_keys() -> str:
     """A table of the registry's keys, and one for each part of it."""
     whole = registry_schema()
-    return "\n".join([f"### The registry\n\n{_table(whole)}", *_parts(whole["$defs"], set())])
+    return keys_of(whole, "The registry", _TITLES)
+
+
+def keys_of(whole: dict[str, Any], title: str, titles: dict[str, str]) -> str:
+    """A table of the keys of a file by its JSON Schema, and one for each of its parts; `titles` are those of the parts."""
+    return "\n".join([f"### {title}\n\n{_table(whole, titles)}", *_parts(whole["$defs"], set(), titles)])
 
 
 def _only(made: dict[str, Any], keys: set[str]) -> dict[str, Any]:
@@ -64,21 +69,21 @@ def _only(made: dict[str, Any], keys: set[str]) -> dict[str, Any]:
     return {**made, "properties": {key: part for key, part in made["properties"].items() if key in keys}}
 
 
-def _parts(definitions: dict[str, Any], left_out: set[str]) -> list[str]:
+def _parts(definitions: dict[str, Any], left_out: set[str], titles: dict[str, str] = _TITLES) -> list[str]:
     """A section for each definition that is not left out."""
-    names = [name for name in _TITLES if name in definitions and name not in left_out]
+    names = [name for name in titles if name in definitions and name not in left_out]
     return [
-        f"### {_TITLES[name].capitalize()}\n\n{definitions[name]['description']}\n\n{_table(definitions[name])}"
+        f"### {titles[name].capitalize()}\n\n{definitions[name]['description']}\n\n{_table(definitions[name], titles)}"
         for name in names
     ]
 
 
-def _table(made: dict[str, Any]) -> str:
+def _table(made: dict[str, Any], titles: dict[str, str] = _TITLES) -> str:
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for key, part in made["properties"].items():
         default = "**required**" if key in made.get("required", []) else _default(part)
         meaning = part["description"].replace("\n", " ").replace("|", "\\|")
-        rows.append(f"| `{key}` | {_kind(part)} | {default} | {meaning} |")
+        rows.append(f"| `{key}` | {_kind(part, titles)} | {default} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 
@@ -91,24 +96,24 @@ def _default(part: dict[str, Any]) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-def _kind(part: dict[str, Any]) -> str:
+def _kind(part: dict[str, Any], titles: dict[str, str]) -> str:
     """A few words for what may stand under a key."""
     examples, kind = part.get("examples"), part.get("type")
     if "$ref" in part:
-        return _TITLES[part["$ref"].rsplit("/", 1)[1]]
+        return titles[part["$ref"].rsplit("/", 1)[1]]
     if "enum" in part or "const" in part:
         return ", ".join(f"`{each}`" for each in part.get("enum", [part.get("const")]))
     choices = part.get("oneOf") or part.get("anyOf") or []
     if {"type": "null"} in choices:
         return "place or list of place"
     if choices:
-        return " or ".join(_kind(each) for each in choices)
+        return " or ".join(_kind(each, titles) for each in choices)
     if examples:
         return _BY_PATTERN[examples[0]]
     if kind == "array":
-        return f"list of {_in_brackets(_kind(part['items']))}"
+        return f"list of {_in_brackets(_kind(part['items'], titles))}"
     if kind == "object":
-        return f"mapping of names to {_in_brackets(_kind(part['additionalProperties']))}"
+        return f"mapping of names to {_in_brackets(_kind(part['additionalProperties'], titles))}"
     if isinstance(kind, list):
         return "value" if "boolean" in kind else "text"
     return {"integer": "whole number", "boolean": "`true` or `false`"}.get(str(kind), "text")

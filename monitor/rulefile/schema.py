@@ -27,7 +27,7 @@ _timedelta: Final = TypeAdapter(timedelta)
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a rule file: one branch for each form of rule."""
-    whole = _schema(RuleFile, "Rules of handoff-monitor")
+    whole = schema_of(RuleFile, "Rules of handoff-monitor")
     for form, model in FORMS.items():
         whole["$defs"][model.__name__]["title"] = f"{form} rule"
     return whole
@@ -35,10 +35,11 @@ def schema() -> dict[str, Any]:
 
 def registry_schema() -> dict[str, Any]:
     """The JSON Schema of `microsystems.yaml`."""
-    return _schema(Registry, "Registry of microsystems")
+    return schema_of(Registry, "Registry of microsystems")
 
 
-def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
+def schema_of(model: type[BaseModel], title: str) -> dict[str, Any]:
+    """The JSON Schema of a file that a model defines."""
     made: dict[str, Any] = _widened(model.model_json_schema())
     return {"$schema": _DRAFT, **made, "title": title}
 

@@ -1,18 +1,18 @@
-"""What an installation of the service is told: one file `handoff.yaml`, the environment (`HANDOFF_...`), options; the later wins.
-
-The models below are the definition of that file. Secrets are never in it: it names files, or variables of the environment.
-"""
+"""The models of `handoff.yaml`, which are its definition. Secrets are never in it: it names files that hold them."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from monitor.core.text import Duration, Flag, Maybe, Model, Number
 
 Identifiers = Literal["full", "bed", "none"]
+Port = Annotated[Number, Field(ge=0, le=65_535)]
+"""0 is any that is free."""
+Size = Annotated[Number, Field(ge=1)]
 
 
 class Tls(Model):
@@ -30,11 +30,14 @@ class Mllp(Model):
     """Where HL7 v2 messages come in over MLLP."""
 
     host: str = "127.0.0.1"
-    port: Number = 2575
+    """The address on which it listens; `0.0.0.0` or `::` for all."""
+    port: Port = 2575
+    """The port; 0 for any that is free."""
     tls: Maybe[Tls] = None
-    connections: Number = 500
+    """Certificates; without them messages cross the network as they are."""
+    connections: Size = 500
     """How many may be open at once."""
-    largest_kilobytes: Number = 16_384
+    largest_kilobytes: Size = 16_384
     """The largest message; a larger one is refused."""
     idle_after: Duration = timedelta(minutes=30)
     """A connection over which nothing comes for so long is closed."""
@@ -46,9 +49,12 @@ class Http(Model):
     """Where events, FHIR and questions come in over HTTP, and metrics are read."""
 
     host: str = "127.0.0.1"
-    port: Number = 8080
+    """The address on which it listens; `0.0.0.0` or `::` for all."""
+    port: Port = 8080
+    """The port; 0 for any that is free."""
     tls: Maybe[Tls] = None
-    largest_kilobytes: Number = 65_536
+    """Certificates; without them tokens and patients cross the network as they are."""
+    largest_kilobytes: Size = 65_536
     """The largest body; a larger one is refused."""
     tokens: Maybe[str] = None
     """A file of bearer tokens and their roles; without it nobody may read alerts, verdicts or journeys, and only loopback may post."""
@@ -65,23 +71,36 @@ class Kafka(Model):
     """A topic of canonical events, or of HL7 messages."""
 
     brokers: list[str] = Field(min_length=1)
+    """Some of the cluster's members, each `host:port`."""
     topic: str
+    """The topic."""
     group: str = "handoff-monitor"
+    """The consumer group."""
     format: Literal["json", "hl7"] = "json"
+    """What its messages are."""
     security: Literal["none", "tls", "sasl", "sasl-tls"] = "none"
+    """How the connection is secured."""
     ca: Maybe[str] = None
+    """A PEM file: who must have signed the brokers' certificates; by default those that the system trusts."""
     certificate: Maybe[str] = None
+    """A PEM file: our certificate, where the brokers ask for one."""
     key: Maybe[str] = None
+    """A PEM file: its private key."""
     user: Maybe[str] = None
+    """The user, with `sasl`."""
     password_file: Maybe[str] = None
+    """A file with the user's password."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How the password is proven, with `sasl`."""
 
 
 class LogSink(Model):
     """Alerts as lines of the program's own log."""
 
     log: Flag = True
+    """`true`."""
     identifiers: Identifiers = "none"
+    """How much of the patient a line may show: `full` key and visit, the `bed` and a pseudonym, or `none`."""
 
 
 class WebhookSink(Model):
@@ -94,6 +113,7 @@ class WebhookSink(Model):
     token_file: Maybe[str] = None
     """A file with a bearer token to send."""
     identifiers: Identifiers = "bed"
+    """How much of the patient it may show: `full` key and visit, the `bed` and a pseudonym, or `none`."""
 
 
 class AlertmanagerSink(Model):
@@ -102,7 +122,9 @@ class AlertmanagerSink(Model):
     alertmanager: list[str] = Field(min_length=1)
     """URLs of all members of one cluster; each gets every alert."""
     token_file: Maybe[str] = None
+    """A file with a bearer token to send."""
     identifiers: Identifiers = "bed"
+    """How much of the patient it may show: `full` key and visit, the `bed` and a pseudonym, or `none`."""
 
 
 class EmailSink(Model):
@@ -113,11 +135,15 @@ class EmailSink(Model):
     sender: str
     """The address that they come from."""
     security: Literal["tls", "starttls", "none"] = "starttls"
+    """How the connection is secured."""
     user: Maybe[str] = None
+    """The user, where the server asks for one."""
     password_file: Maybe[str] = None
+    """A file with the user's password."""
     gather: Duration = timedelta(seconds=30)
     """Alerts for one receiver within so long go into one message."""
     identifiers: Identifiers = "bed"
+    """How much of the patient it may show: `full` key and visit, the `bed` and a pseudonym, or `none`."""
 
 
 class AppriseSink(Model):
@@ -126,6 +152,39 @@ class AppriseSink(Model):
     apprise_file: str
     """A file of Apprise URLs, one a line; they hold secrets."""
     identifiers: Identifiers = "none"
+    """How much of the patient it may show: `full` key and visit, the `bed` and a pseudonym, or `none`."""
+
+
+SINKS: Final[dict[str, type[Model]]] = {
+    "log": LogSink,
+    "webhook": WebhookSink,
+    "alertmanager": AlertmanagerSink,
+    "email": EmailSink,
+    "apprise_file": AppriseSink,
+}
+"""The kinds of sinks, each by the key that tells it."""
+
+
+def _kind_of_sink(value: Any) -> str | None:
+    """The tag of a sink's model; errors then concern the kind that was meant."""
+    if isinstance(value, BaseModel):
+        return next((f"|{key}|" for key, model in SINKS.items() if type(value) is model), None)
+    keys = [key for key in SINKS if isinstance(value, dict) and key in value]
+    return f"|{keys[0]}|" if keys else None
+
+
+Sink = Annotated[
+    Annotated[LogSink, Tag("|log|")]
+    | Annotated[WebhookSink, Tag("|webhook|")]
+    | Annotated[AlertmanagerSink, Tag("|alertmanager|")]
+    | Annotated[EmailSink, Tag("|email|")]
+    | Annotated[AppriseSink, Tag("|apprise_file|")],
+    Discriminator(
+        _kind_of_sink,
+        custom_error_type="wrong_shape",
+        custom_error_message=f"expected a sink, a mapping with one of the keys {', '.join(SINKS)}",
+    ),
+]
 
 
 class Receiver(Model):
@@ -142,17 +201,21 @@ class Receiver(Model):
 class Settings(Model):
     """Everything that `handoff.yaml` says."""
 
-    data: str = "handoff-data"
+    data: str = Field(default="handoff-data", min_length=1)
     """The directory in which facts, alerts and rejects are kept."""
     rules: list[str] = []
     """Rule files, directories, `pack:NAME`."""
     microsystems: Maybe[str] = None
     """The registry."""
     mllp: Mllp = Mllp()
+    """HL7 v2 in."""
     http: Http = Http()
+    """HTTP: events and FHIR in; questions, metrics and the board."""
     follow: list[Follow] = []
+    """Files and directories to read from."""
     kafka: list[Kafka] = []
-    sinks: dict[str, LogSink | WebhookSink | AlertmanagerSink | EmailSink | AppriseSink] = {"log": LogSink()}
+    """Topics to read from."""
+    sinks: dict[str, Sink] = {"log": LogSink()}
     """Ways out, by name."""
     receivers: dict[str, Receiver] = {"default": Receiver(sinks=["log"])}
     """By role: the `notify` of an escalation, or the `owner` of a rule. `default` gets what names nobody else."""
@@ -161,3 +224,4 @@ class Settings(Model):
     horizon: Duration = timedelta(days=45)
     """How long facts are kept at least after the last one of their patient."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged: this and what is graver."""

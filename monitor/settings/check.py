@@ -1,0 +1,153 @@
+"""What must hold between several settings, and what is unwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address
+from itertools import combinations
+from typing import Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from monitor.core.text import found
+from monitor.rulefile.document import Node
+from monitor.rulefile.judge import closest, did_you_mean, node_at
+from monitor.rulefile.problem import Problem, SourceText
+from monitor.settings.model import AlertmanagerSink, EmailSink, Http, Kafka, Mllp, Settings, WebhookSink
+
+DEFAULT: Final = "default"
+"""The receiver of what names nobody else."""
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+_IN_LINKS: Final = frozenset({"alert", "journey"})
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - it is recognised, not bound
+
+
+class _Found(NamedTuple):
+    """What is wrong, and under which key."""
+
+    path: tuple[str | int, ...]
+    code: str
+    message: str
+    hint: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+
+def check(settings: Settings, root: Node, source: SourceText) -> list[Problem]:
+    """All that is wrong, or unwise, about settings whose single values are right; `root` is what they were read from."""
+    all_found = [
+        *_receivers(settings),
+        *_addresses(settings),
+        *_listeners(settings),
+        *_strangers(settings),
+        *(each for number, kafka in enumerate(settings.kafka) for each in _kafka(kafka, number)),
+    ]
+    if not settings.rules:
+        all_found.append(_Found((), "no-rules", "no `rules`: nothing is watched", severity="warning"))
+    return [_problem(each, root, source) for each in all_found]
+
+
+def _problem(each: _Found, root: Node, source: SourceText) -> Problem:
+    node = node_at(root, each.path)
+    return source.problem(
+        node.start, max(node.end, node.start + 1), each.code, each.message, each.hint, severity=each.severity
+    )
+
+
+def _receivers(settings: Settings) -> Iterator[_Found]:
+    for name, receiver in settings.receivers.items():
+        for number, sink in enumerate(receiver.sinks):
+            if sink not in settings.sinks:
+                hint = did_you_mean(closest(sink, settings.sinks))
+                message = f"no sink has the name {found(sink)}"
+                yield _Found(("receivers", name, "sinks", number), "unknown-sink", message, hint)
+            elif isinstance(settings.sinks[sink], EmailSink) and not receiver.email:
+                message = f"sink {found(sink)} sends e-mail, and the receiver has no addresses"
+                yield _Found(
+                    ("receivers", name), "missing-key", message, "write `email: [name@hospital.example]`"
+                )
+        for number, address in enumerate(receiver.email):
+            if not _is_address(address):
+                message = f"{found(address)} is not an e-mail address"
+                yield _Found(("receivers", name, "email", number), "bad-value", message)
+    if DEFAULT not in settings.receivers:
+        message = f"no receiver `{DEFAULT}`: alerts that name no other would reach nobody"
+        yield _Found(("receivers",), "missing-key", message)
+
+
+def _addresses(settings: Settings) -> Iterator[_Found]:
+    for name, sink in settings.sinks.items():
+        if isinstance(sink, WebhookSink):
+            yield from _url(("sinks", name, "webhook"), sink.webhook)
+        elif isinstance(sink, AlertmanagerSink):
+            for number, url in enumerate(sink.alertmanager):
+                yield from _url(("sinks", name, "alertmanager", number), url)
+        elif isinstance(sink, EmailSink):
+            if not _is_address(sink.sender):
+                message = f"{found(sink.sender)} is not an e-mail address"
+                yield _Found(("sinks", name, "sender"), "bad-value", message)
+            if sink.password_file is not None and sink.user is None:
+                yield _Found(("sinks", name), "missing-key", "`password_file` without `user`")
+    if settings.link is not None:
+        yield from _url(("link",), _PLACEHOLDER.sub("x", settings.link))
+        for unknown in sorted(set(_PLACEHOLDER.findall(settings.link)) - _IN_LINKS):
+            message = f"`{{{unknown}}}` stands for nothing: a link may hold `{{alert}}` and `{{journey}}`"
+            yield _Found(("link",), "bad-value", message)
+
+
+def _url(path: tuple[str | int, ...], url: str) -> Iterator[_Found]:
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        yield _Found(path, "bad-value", f"{found(url)} is not an address: write https://host/path")
+
+
+def _is_address(text: str) -> bool:
+    return re.fullmatch(r"(?:[^<>\r\n]*<)?[^@\s<>]+@[^@\s<>]+>?", text) is not None
+
+
+def _kafka(kafka: Kafka, number: int) -> Iterator[_Found]:
+    path = ("kafka", number)
+    if kafka.security.startswith("sasl") and (kafka.user is None or kafka.password_file is None):
+        yield _Found(path, "missing-key", f"security `{kafka.security}` needs `user` and `password_file`")
+    if (kafka.certificate is None) != (kafka.key is None):
+        yield _Found(path, "missing-key", "`certificate` and `key` go together")
+    if not kafka.security.endswith("tls") and (kafka.ca or kafka.certificate):
+        message = f"certificates are of no use with security `{kafka.security}`"
+        yield _Found((*path, "security"), "bad-value", message, "write `security: tls` or `sasl-tls`")
+
+
+def _listeners(settings: Settings) -> Iterator[_Found]:
+    """Two that listen on one port, of which the second could not start."""
+    listeners: dict[str, Mllp | Http] = {"mllp": settings.mllp, "http": settings.http}
+    for (one, first), (other, second) in combinations(listeners.items(), 2):
+        share_hosts = first.host == second.host or not _EVERYWHERE.isdisjoint({first.host, second.host})
+        if first.port == second.port != 0 and share_hosts:
+            message = f"`{one}` and `{other}` cannot both listen on port {second.port}"
+            yield _Found((other, "port"), "same-port", message)
+
+
+def _strangers(settings: Settings) -> Iterator[_Found]:
+    """What listens beyond this machine without protection: it may be right behind a proxy, but should be meant."""
+    mllp, http = settings.mllp, settings.http
+    if not is_loopback(mllp.host) and mllp.tls is None:
+        message = (
+            "MLLP listens beyond this machine without `tls`: anyone who reaches it can read and send messages"
+        )
+        yield _Found(("mllp", "host"), "unprotected", message, severity="warning")
+    if not is_loopback(http.host) and http.tls is None:
+        message = "HTTP listens beyond this machine without `tls`: tokens and patients cross the network as they are"
+        yield _Found(("http", "host"), "unprotected", message, severity="warning")
+    if not is_loopback(http.host) and http.tokens is None:
+        message = "HTTP listens beyond this machine without `tokens`: nobody there may post or read"
+        yield _Found(("http", "host"), "unprotected", message, severity="warning")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
