@@ -172,15 +172,31 @@ class Engine:
         self._pushed = len(self._due)
         heapq.heapify(self._due)
 
-    def weigh(self, event: Event) -> str:
-        """What an event would be to what is known: `new`, `copy` (known to the letter), or `nothing` (belongs to no journey)."""
+    def keeps(self, event: Event) -> bool:
+        """Whether an event belongs to a journey; heartbeats do not, nor do demographics that no rule asks for."""
         is_alone = event.replaces is event.cancels is None
-        if self._book.weights[event.type, event.to, event.source, is_alone] == NONE:
-            return "nothing"
-        chart = self._chart(event.patient)
-        if chart is None or (event.source, event.id) not in chart.names:
-            return "new"
-        return "copy" if chart.has_copy_of(event) else "new"
+        return self._book.weights[event.type, event.to, event.source, is_alone] != NONE
+
+    def heard(self, source: str, at: Iterable[datetime]) -> None:
+        """Remember when a source was heard, in order, before the engine begins to take events."""
+        feed = self.feeds.get(source)
+        if feed is not None:
+            for moment in at:
+                feed.heard(moment)
+            self._watch(feed)
+
+    def verdict(self, case: Case) -> CaseVerdict | None:
+        """What was last told of a case that a change of a verdict is about; None: there is no such case."""
+        if case.judged is None:
+            return None
+        return told(case, case.judged, is_stale=self._is_stale(case, case.judged))
+
+    def stands(self, patient: str) -> tuple[set[str], list[CaseVerdict], list[AlertChange]]:
+        """What stands of a patient: all keys that merges link with it, the verdicts, and the alerts that ever fired."""
+        chart = self._chart(patient)
+        if chart is None:
+            return {patient}, [], []
+        return chart.keys, list(self._verdicts_of(chart)), list(self._alerts_of(chart))
 
     def load(self, patient: str, packed: bytes) -> list[Change]:
         """Add the facts of a patient key, and live again, for their chart alone, all that has happened to it since.
@@ -230,9 +246,7 @@ class Engine:
     def alerts(self) -> Iterator[AlertChange]:
         """The present state of every alert that ever fired, as its last change."""
         for chart in self._all_charts():
-            for case in chart.cases().values():
-                if case.alert is not None and case.alert.state is not None:
-                    yield self._alert_change(case, case.alert)
+            yield from self._alerts_of(chart)
 
     def stays(self) -> Iterator[Stay]:
         """Every effective stay of every journey."""
@@ -246,6 +260,11 @@ class Engine:
                 judged = self._judge(case)[0] if feeds else case.form.judge(case, now)
                 if judged is not None:
                     yield told(case, judged, is_stale=self._is_stale(case, judged))
+
+    def _alerts_of(self, chart: Chart) -> Iterator[AlertChange]:
+        for case in chart.cases().values():
+            if case.alert is not None and case.alert.state is not None:
+                yield self._alert_change(case, case.alert)
 
     def _stays_of(self, chart: Chart) -> Iterator[Stay]:
         for journey in chart.journeys:
@@ -428,9 +447,10 @@ class Engine:
     def _is_quiet(self, chart: Chart, before: datetime) -> bool:
         if chart.linked or chart.to_read or arrival(chart.events[-1]) >= min(before, self.now[0]):
             return False
-        if not self.feeds:
+        if not any(self._held.values()):
             return True
-        return not any(self._silent_since(case) for case in chart.cases().values() if not _is_over(case))
+        waiting = (case for case in chart.cases().values() if not _is_over(case))
+        return not any(self._held.get(source) for case in waiting for source in self._sources(case))
 
     # The clock
 

@@ -363,12 +363,32 @@ def test_an_engine_goes_on_from_the_shelf_of_another():
     assert list(shelf) == []
 
 
-def test_an_event_is_weighed_before_it_is_taken():
-    watching = run(expect(), at(0, "ask"), now=10).engine
-    watching.fold(moment(10))
-    copy, other = at(0, "ask"), at(0, "ask", attributes={"a": 1})
-    weighed = [copy, other, at(3, "ask"), at(3, "update"), at(3, "heartbeat")]
-    assert [watching.weigh(event) for event in weighed] == ["copy", "new", "new", "nothing", "nothing"]
+def test_what_belongs_to_no_journey_is_not_kept():
+    watching = run(expect(), now=10).engine
+    assert [watching.keeps(at(0, kind)) for kind in ("ask", "other", "update", "heartbeat")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_what_stands_of_a_patient_is_told_with_all_keys_that_merges_link():
+    merge = at(12, "merge", patient="q", attributes={"into": "p"})
+    watching = run(expect(), at(0, "ask"), merge, now=40).engine
+    keys, verdicts, alerts = watching.stands("q")
+    assert (keys, [each.verdict for each in verdicts], [each.state for each in alerts]) == (
+        {"p", "q"},
+        ["open"],
+        ["firing"],
+    )
+    assert watching.stands("unknown") == ({"unknown"}, [], [])
+
+
+def test_an_alert_says_where_the_patient_then_is():
+    moves = [at(0, "admit", to="4W^1^A", patient="p"), at(5, "ask"), at(10, "transfer", to="4W^2^B")]
+    [alert] = run(expect(), *moves, now=60).engine.alerts()
+    assert (alert.place, alert.location) == ("ward", "4W^2^B")
 
 
 # -- use ---------------------------------------------------------------------------------------------------
