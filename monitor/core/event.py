@@ -53,6 +53,8 @@ _ORDER = [
 _RANK: Final = {name: rank for rank, name in enumerate(_ORDER)}
 _MILESTONE_RANK: Final = _RANK.pop("MILESTONE")
 _CANCEL_RANK: Final = _RANK.pop("CANCEL")
+CORE_TYPES: Final = frozenset(_RANK)
+"""Types with a meaning of their own (contract, section 2), but for their cancels; any other is a milestone."""
 MERGE_RANK: Final = _RANK["merge"]
 """Facts of this rank and above, merges and cancels, change what came before them."""
 
