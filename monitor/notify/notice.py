@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -42,6 +42,8 @@ class Notice(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
     place_name: str | None = None
     location: str | None = None
     """The raw location, with room and bed."""
+    timezone: str = "UTC"
+    """The zone of the place; people read its times in it."""
     patient: str = ""
     """Empty for alerts that are about no single patient: feeds, populations."""
     encounter: str | None = None
@@ -50,10 +52,16 @@ class Notice(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
     action: str | None = None
     owner: str | None = None
     runbook: str | None = None
+    link: str | None = None
+    """Where more is to be seen; with `{alert}` and `{journey}` in it until `shown` has put them in."""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     after_outage: bool = False
     """Whether it was due while the monitor was not running, and is told late."""
+
+
+Sees = Callable[[str], Identifiers]
+"""How much of the patient a receiver may see."""
 
 
 class Delivery(msgspec.Struct):
@@ -79,9 +87,20 @@ class Sink(Protocol):
     """A way out. Each is a small class of its own module."""
 
     name: str
+    at_once: int
+    """The most deliveries that one `send` takes."""
+    gather_seconds: float
+    """How long the first delivery waits for others to go with it."""
 
     async def send(self, deliveries: Sequence[Delivery]) -> None:
-        """Send them all, in this order; returns when the other side has taken them. Raises `NotDelivered` if any was not taken."""
+        """Send them all, of one receiver and different alerts; returns when the other side has taken them.
+
+        Raises `NotDelivered` if any was not taken. Several calls may be under way at once.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
         ...
 
 
