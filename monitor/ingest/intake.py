@@ -28,6 +28,8 @@ class Message(msgspec.Struct, kw_only=True):
     visit: Visit | None = None
     """A FHIR Encounter: a state, which becomes events by comparison with what was told of it before."""
     reject: Reject | None = None
+    source: str = ""
+    """Of a reject: the feed that it came from, as far as that is known."""
 
 
 class Position(NamedTuple):

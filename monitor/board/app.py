@@ -1,0 +1,210 @@
+"""The web application: events in, questions answered, health and metrics shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple, Protocol
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitor.board.auth import Access
+from monitor.ingest.body import Limits
+from monitor.ingest.document import SCHEMAS
+from monitor.ingest.http import make_router
+from monitor.ingest.intake import Intake
+from monitor.ingest.problem import PROBLEM_TYPE, Refused
+from monitor.ingest.subscription import OnGap
+
+_VERSION: Final = "1"
+"""Of the API: it only gains keys."""
+_HEADERS: Final = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Finding(BaseModel):
+    """Something that is not as it should be."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    what: str
+    """The part of the service: `store`, `rules`, `clock`, `sink`, `tokens`, ..."""
+    why: str
+    """What is wrong, and what to do about it; nothing of patients."""
+
+
+class Readiness(BaseModel):
+    """Whether the service takes and judges events as it should."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    ready: bool
+    problems: list[Finding]
+    """Why it is not ready."""
+    warnings: list[Finding]
+    """What should be looked at, though it goes on working."""
+
+
+class Health(Protocol):
+    """What knows how the service is doing. Asked from the event loop: answers at once."""
+
+    def is_alive(self) -> bool:
+        """Whether what must run runs."""
+        ...
+
+    def problems(self) -> list[tuple[str, str]]:
+        """What keeps it from being ready, and why."""
+        ...
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """What else should be looked at, and why."""
+        ...
+
+
+class Parts(NamedTuple):
+    """What the application is made of."""
+
+    intake: Intake
+    access: Access
+    health: Health
+    metrics: Callable[[], tuple[bytes, str]]
+    """The metrics as Prometheus reads them, and their content type."""
+    now: Callable[[], Any]
+    on_gap: OnGap
+    on_fault: Callable[[BaseException], None]
+    """Is told of what should not have happened; the answer to the request says nothing of it."""
+    limits: Limits = Limits()
+
+
+def make_app(parts: Parts) -> FastAPI:
+    """The application with all its routes."""
+    app = FastAPI(title="handoff-monitor", version=_VERSION, docs_url=None, redoc_url=None)
+    app.add_middleware(_Shell, on_fault=parts.on_fault)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HTTPException, _not_served)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.include_router(
+        make_router(
+            parts.intake, parts.access.sender(), now=parts.now, on_gap=parts.on_gap, limits=parts.limits
+        )
+    )
+    _add_health(app, parts)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # as FastAPI has it
+    return app
+
+
+def _add_health(app: FastAPI, parts: Parts) -> None:
+    @app.get("/healthz", tags=["health"], summary="Is it alive?", responses={503: {"description": "No."}})
+    async def healthz() -> Response:
+        """Whether the process does its work at all; if not, it is to be started again."""
+        return Response(status_code=200 if parts.health.is_alive() else 503)
+
+    @app.get("/readyz", tags=["health"], summary="Is it ready?", responses={503: {"model": Readiness, "description": "No: `problems` says why."}})  # fmt: skip
+    async def readyz(response: Response) -> Readiness:
+        """Whether events can be taken over and judged now, and what is wrong if not."""
+        warnings = parts.health.warnings()
+        tokens = parts.access.tokens
+        if tokens is not None and tokens.problem:
+            warnings.append(("tokens", tokens.problem))
+        problems = parts.health.problems()
+        response.status_code = 503 if problems else 200
+        return Readiness(ready=not problems, problems=_found(problems), warnings=_found(warnings))
+
+    @app.get("/metrics", tags=["health"], summary="Metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})  # fmt: skip
+    async def metrics() -> Response:
+        """The metrics, for Prometheus. Nothing in them is about a single patient."""
+        content, kind = parts.metrics()
+        return Response(content, headers={"content-type": kind})
+
+
+def _found(findings: list[tuple[str, str]]) -> list[Finding]:
+    return [Finding(what=what, why=why) for what, why in findings]
+
+
+# --- problems --------------------------------------------------------------------------------------------------
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return JSONResponse(error.body(), error.status, error.headers, PROBLEM_TYPE)
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    detail = {
+        404: "there is nothing here; /openapi.json lists what there is",
+        405: "this cannot be done here; `Allow` says what can",
+    }.get(status, HTTPStatus(status).description or str(error.detail))
+    return await _refused(request, Refused(status, detail, headers=error.headers))
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:
+    """What is wrong with parameters and bodies; without what stood there, which may be anything."""
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {"where": ".".join(map(str, each["loc"][1:])) or str(each["loc"][0]), "detail": each["msg"]}
+        for each in error.errors()
+    ]
+    return await _refused(request, Refused(422, "the request is not as the API has it", errors=errors))
+
+
+class _Shell:
+    """Around everything: headers that keep browsers from harm, and an answer to what should not have happened."""
+
+    def __init__(self, app: ASGIApp, on_fault: Callable[[BaseException], None]) -> None:
+        self._app = app
+        self._on_fault = on_fault
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold anything, and stays here
+            self._on_fault(error)
+            if not begun:
+                fault = Refused(500, "something went wrong here; the log of the service says where")
+                answer = JSONResponse(fault.body(), 500, None, PROBLEM_TYPE)
+                await answer(scope, receive, send_with_headers)
+
+
+# --- the OpenAPI document --------------------------------------------------------------------------------------
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary="Says which handoffs between clinical microsystems were late, missing or wrong.",
+            routes=app.routes,
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(SCHEMAS)
+        app.openapi_schema = document
+    return app.openapi_schema
