@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from monitor.formats.hl7_message import Message, Separators, read, to_text
 from monitor.formats.reject import Reject
@@ -19,6 +19,8 @@ START: Final = b"\x0b"
 END: Final = b"\x1c\r"
 LARGEST: Final = 16 * 2**20
 """How many bytes a message may have; real ones with embedded documents stay below."""
+FIRST_BYTES: Final = 64 * 2**10
+"""How much is kept of a message that is too large: enough for its header and its patient."""
 
 _MARK = re.compile(rb"MSH[^0-9A-Za-z\s]")
 _MARK_SMALL = re.compile(rb"msh[^0-9A-Za-z\s]", re.IGNORECASE)
@@ -102,27 +104,76 @@ def _segment(mark: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:\A|[\r\n])[ \t]*[A-Za-z][0-9A-Za-z]{2}" + re.escape(mark))
 
 
+def in_frame(content: bytes) -> list[bytes]:
+    """The messages of one frame, at least one: nearly always the frame as it is, but some senders put a batch in it."""
+    is_wrapped = content[:3] in _WRAPPERS
+    if not is_wrapped and content.count(b"MSH") < 2:
+        return [content]
+    parts = list(messages(content))
+    if is_wrapped:
+        return parts or [content]
+    return parts if sum(part.startswith(b"MSH") for part in parts) > 1 else [content]
+
+
+class Frame(NamedTuple):
+    """What stood in one frame, or the first bytes of it where it was too long."""
+
+    content: bytes
+    size: int
+    """How many bytes it had."""
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.content) == self.size
+
+
 class Framer:
     """MLLP frames out of a stream of bytes that may be cut anywhere.
 
     A frame ends at 0x1C 0x0D. What stands between frames is dropped and counted; so is a frame that was cut off
-    by the next one, and one of more than `limit` bytes. Neither was ever acknowledged, so its sender sends it again.
+    by the next one: it was never acknowledged, so its sender sends it again. Of a frame of more than `limit` bytes
+    only the first ones are kept, and the rest is counted as dropped, too.
     """
 
     def __init__(self, limit: int = LARGEST) -> None:
-        self.dropped = 0
-        """Bytes thrown away so far, blanks between frames aside."""
+        self.noise = 0
+        """Bytes thrown away so far that stood between frames, blanks aside, or in a frame that was cut off."""
+        self.cut = 0
+        """Bytes thrown away so far of frames that were too long."""
+        self.is_inside = False
+        """Whether a frame has begun that has not ended."""
         self._limit = limit
         self._buffer = bytearray()
         self._searched = 0
-        self._inside = False
-        self._too_long = False
+        self._first: bytes | None = None
+        """The first bytes of the present frame, once it is known to be too long."""
+        self._gone = 0
+        """How many bytes of the present frame are no longer in the buffer."""
+
+    @property
+    def dropped(self) -> int:
+        """Bytes thrown away so far, for whichever reason."""
+        return self.noise + self.cut
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait for the end of their frame."""
+        return len(self._buffer)
+
+    def forget(self) -> None:
+        """Throw away what waits for the end of its frame."""
+        self._buffer.clear()
+        self.is_inside, self._first, self._gone, self._searched = False, None, 0, 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that these bytes complete."""
+        """The messages that these bytes complete, without those that are too long."""
+        return [each.content for each in self.frames(data) if each.is_whole]
+
+    def frames(self, data: bytes) -> list[Frame]:
+        """The frames that these bytes complete."""
         self._buffer += data
-        found: list[bytes] = []
-        while self._inside or self._find_start():
+        found: list[Frame] = []
+        while self.is_inside or self._find_start():
             end = self._buffer.find(END, self._searched)
             if end < 0:
                 self._wait()
@@ -133,34 +184,41 @@ class Framer:
     def _find_start(self) -> bool:
         start = self._buffer.find(START)
         between = self._buffer[: start if start >= 0 else len(self._buffer)]
-        self.dropped += len(between.translate(None, b" \t\r\n"))
+        self.noise += len(between.translate(None, b" \t\r\n"))
         del self._buffer[: len(between) + 1]
-        self._inside = start >= 0
-        return self._inside
+        self.is_inside = start >= 0
+        return self.is_inside
 
     def _wait(self) -> None:
-        if self._too_long or len(self._buffer) > self._limit + 1:
-            self._too_long = True
-            self.dropped += len(self._buffer) - 1
-            del self._buffer[:-1]
+        if self._first is not None or len(self._buffer) > self._limit + 1:
+            self._let_go(len(self._buffer) - 1)  # the last byte may be the first of the end
         self._searched = max(0, len(self._buffer) - 1)
 
-    def _close(self, end: int) -> list[bytes]:
-        content = bytes(self._buffer[:end])
-        del self._buffer[: end + len(END)]
-        too_long = self._too_long or len(content) > self._limit
-        self._inside, self._too_long, self._searched = False, False, 0
-        if too_long:
-            self.dropped += len(content)
-            return []
-        whole = content.split(b"\x1c" + START)  # the 0x0D was left out between them
-        return [self._last_started(each) for each in whole]
+    def _let_go(self, size: int) -> None:
+        if self._first is None:
+            self._first = bytes(self._buffer[: min(FIRST_BYTES, self._limit)])
+        self.cut += size
+        self._gone += size
+        del self._buffer[:size]
+
+    def _close(self, end: int) -> list[Frame]:
+        if self._first is not None or end > self._limit:
+            self._let_go(end)
+            found = [Frame(self._first or b"", self._gone)]
+            del self._buffer[: len(END)]
+        else:
+            content = bytes(self._buffer[:end])
+            del self._buffer[: end + len(END)]
+            whole = content.split(b"\x1c" + START)  # the 0x0D was left out between them
+            found = [Frame(each, len(each)) for each in map(self._last_started, whole)]
+        self.is_inside, self._first, self._gone, self._searched = False, None, 0, 0
+        return found
 
     def _last_started(self, content: bytes) -> bytes:
         cut = content.rfind(START + b"MSH")
         if cut < 0:
             return content
-        self.dropped += cut
+        self.noise += cut
         return content[cut + 1 :]
 
 
@@ -182,31 +240,109 @@ _CONDITIONS: Final = {
 _CONDITION: Final = "207^Application internal error^HL70357"
 _UNREADABLE: Final = Message(["MSH|^~\\&|"], Separators("|", "^", "~", "\\", "&"))
 """Stands in for a message whose header cannot be read."""
+_LONGEST_HEADER: Final = 4096
+_NO_FRAME_BYTES: Final = dict.fromkeys(b"\x0b\x1c")
+
+TOO_LARGE: Final = "too-large"
+"""The reason of the reject that a message of too many bytes becomes."""
+
+
+def too_large(size: int, limit: int) -> Reject:
+    """Why a message was not read at all."""
+    return Reject(
+        TOO_LARGE,
+        f"the message has {size} bytes, and {limit} are allowed: "
+        "let the sender leave documents out, or allow larger ones",
+    )
+
+
+def header(message: bytes) -> Message:
+    """The MSH segment of a message; an empty one where it cannot be read. Never raises, whatever the bytes are."""
+    found = read(_beginning(message))
+    return _UNREADABLE if isinstance(found, Reject) else found
+
+
+def _beginning(message: bytes) -> bytes:
+    """The segments at the start of a long message, so that a document in it is not read only to answer it."""
+    if len(message) <= _LONGEST_HEADER:
+        return message
+    cut = message.rfind(b"\r", 0, _LONGEST_HEADER)
+    return message[: cut if cut > 0 else _LONGEST_HEADER]
+
+
+Code = Literal["AA", "AE", "CA", "CE"]
+
+
+def answer(sent: Message, reject: Reject | None, rejects: Literal["AA", "AE"]) -> Code | None:
+    """The code by which a message that is safely stored, or whose reject is, must be answered; None: not at all.
+
+    `sent` is its header. `rejects` is the profile's: AA says that a dead letter was taken over, AE that it was refused.
+    A message that is too large is refused always: it was not kept.
+
+    HL7 v2 chapter 2, processing rules: with neither MSH-15 nor MSH-16 (original mode) the answer is AA or AE; with
+    MSH-15 (enhanced mode) it is the accept acknowledgment CA or CE, under the condition that stands there; where
+    that is NE, it is the application acknowledgment under the condition in MSH-16. There is never more than one
+    answer: once a message is stored, nothing can happen to it that its sender would have to know. AR and CR are
+    never sent: see docs/reference/mllp.md. An acknowledgment is not acknowledged.
+    """
+    if sent.kind()[0] == "ACK":
+        return None
+    is_refused = reject is not None and (rejects == "AE" or reject.reason == TOO_LARGE)
+    accept, application = sent.text(sent.msh, 15).upper(), sent.text(sent.msh, 16).upper()
+    if not accept and not application:
+        return "AE" if is_refused else "AA"
+    is_accept = accept not in ("", "NE")
+    condition = accept if is_accept else application
+    if condition in ("", "NE") or condition == ("SU" if is_refused else "ER"):
+        return None
+    if is_accept:
+        return "CE" if is_refused else "CA"
+    return "AE" if is_refused else "AA"
+
+
+class Answered(NamedTuple):
+    """What an acknowledgment says."""
+
+    code: str
+    """MSA-1, in capitals; empty where there is none."""
+    control_id: str
+    """MSA-2: MSH-10 of the message that it answers."""
+    text: str
+    """MSA-3, else ERR-8: why, for people."""
+
+
+def answered(acknowledgment: bytes) -> Answered:
+    """Read an acknowledgment. Never raises; bytes that are none have no code."""
+    found = read(acknowledgment)
+    if isinstance(found, Reject):
+        return Answered("", "", "")
+    msa = found.first("MSA")
+    text = found.text(msa, 3) or found.text(found.first("ERR"), 8)
+    return Answered(found.text(msa, 1).upper(), found.text(msa, 2), text)
 
 
 def acknowledge(
-    message: bytes, code: str, *, control_id: str, at: datetime, error: Reject | None = None
+    message: bytes | Message, code: str, *, control_id: str, at: datetime, error: Reject | None = None
 ) -> bytes:
-    """The ACK for a message, unframed, with the sender's own delimiters. Never raises, whatever the bytes are.
+    """The ACK for a message or its header, unframed, with the sender's own delimiters. Never raises.
 
     `code` is AA, AE or AR, in enhanced mode CA, CE or CR. MSH-7 is `at`, MSH-10 `control_id`; MSH-3 to MSH-6 are
     the sender's the other way round, MSH-11, MSH-12 and MSA-2 are what came in. `error` is told in ERR, and in
     MSA-3 for senders older than version 2.5.
     """
-    found = read(message)
-    sent = _UNREADABLE if isinstance(found, Reject) else found
+    sent = header(message) if isinstance(message, bytes) else message
     field, component = sent.separators.field, sent.separators.component
     _, trigger = sent.kind()
-    header = [""] * 13
-    header[0] = "MSH"
-    header[2] = "".join(sent.separators[1:])
-    header[3:5], header[5:7] = _raw(sent, 5, 6), _raw(sent, 3, 4)
-    header[7] = at.strftime("%Y%m%d%H%M%S%z")
-    header[9] = component.join(("ACK", trigger, "ACK")) if trigger else "ACK"
-    header[10] = _plain(control_id, sent)
-    header[11] = _raw(sent, 11)[0] or "P"
-    header[12] = _raw(sent, 12)[0] or "2.5"
-    lines = [field.join((header[0], *header[2:]))]
+    msh = [""] * 13
+    msh[0] = "MSH"
+    msh[2] = "".join(sent.separators[1:])
+    msh[3:5], msh[5:7] = _raw(sent, 5, 6), _raw(sent, 3, 4)
+    msh[7] = at.strftime("%Y%m%d%H%M%S%z")
+    msh[9] = component.join(("ACK", trigger, "ACK")) if trigger else "ACK"
+    msh[10] = _plain(control_id, sent)
+    msh[11] = _raw(sent, 11)[0] or "P"
+    msh[12] = _raw(sent, 12)[0] or "2.5"
+    lines = [field.join((msh[0], *msh[2:]))]
     reason = f"{error.reason}: {error.detail}" if error else ""
     lines.append(field.join(("MSA", code, _raw(sent, 10)[0], _plain(reason, sent))).rstrip(field))
     if error:
@@ -218,8 +354,9 @@ def acknowledge(
 
 
 def _raw(message: Message, *numbers: int) -> list[str]:
-    """Fields of MSH as they were sent, so that what goes back is equal to what came."""
-    return [message.msh[number] if number < len(message.msh) else "" for number in numbers]
+    """Fields of MSH as they were sent, so that what goes back is equal to what came; no byte in them may end a frame."""
+    fields = [message.msh[number] if number < len(message.msh) else "" for number in numbers]
+    return [field.translate(_NO_FRAME_BYTES) for field in fields]
 
 
 def _plain(text: str, message: Message) -> str:

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from monitor.core.place import Registry
 from monitor.formats.hl7 import decode
-from monitor.formats.mllp import Framer, acknowledge, frame, messages
+from monitor.formats.mllp import (
+    END,
+    Answered,
+    Frame,
+    Framer,
+    acknowledge,
+    answered,
+    frame,
+    header,
+    in_frame,
+    messages,
+)
 from monitor.formats.reject import Reject
 
 ONE = b"MSH|^~\\&|A|B|||2026||ADT^A01|1|P|2.5\rEVN||2026\rPID|||1"
@@ -164,6 +175,52 @@ def test_a_frame_that_is_too_long_is_dropped_and_the_next_one_read():
     assert framer.dropped == 49_000
 
 
+def test_of_a_frame_that_is_too_long_the_first_bytes_are_given_and_how_long_it_was():
+    framer = Framer(100)
+    long = ONE + b"z" * 1000
+    assert framer.frames(frame(long) + frame(ONE)) == [Frame(long[:100], len(long)), Frame(ONE, len(ONE))]
+    assert (framer.cut, framer.noise, framer.held) == (len(long), 0, 0)
+
+
+@given(STREAM, st.lists(st.integers(1, 9), max_size=200), st.sampled_from([8, 11, 12, 1000]))
+def test_frames_that_are_too_long_are_the_same_however_the_stream_is_cut(data, sizes, limit):
+    whole = Framer(limit).frames(data)
+    framer, found = Framer(limit), []
+    while data:
+        size = sizes.pop() if sizes else 1
+        found += framer.frames(data[:size])
+        data = data[size:]
+        assert framer.held <= limit + 2
+    assert found == whole
+    assert all(each.is_whole == (each.size <= limit) for each in found)
+
+
+def test_a_framer_can_forget_what_is_not_complete():
+    framer = Framer()
+    framer.feed(b"\x0b12345")
+    assert (framer.held, framer.is_inside) == (5, True)
+    framer.forget()
+    assert (framer.held, framer.is_inside) == (0, False)
+    assert framer.feed(b"6\x1c\r" + frame(ONE)) == [ONE]
+
+
+def test_a_frame_may_hold_a_batch():
+    assert in_frame(b"BHS|^~\\&|A\r" + ONE + b"\r" + TWO + b"\rBTS|2\r") == [ONE, TWO]
+    assert in_frame(ONE + b"\r\n" + TWO) == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", b"BTS|1", ONE, ONE + b"\rNTE|||the MSH| of old\r\rand more\r"]
+)
+def test_a_frame_that_holds_no_batch_is_one_message_as_it_is(content):
+    assert in_frame(content) == [content]
+
+
+@given(st.binary() | STREAM)
+def test_any_frame_holds_a_message(content):
+    assert in_frame(content)
+
+
 # --- acknowledgements -----------------------------------------------------------------------------------------
 
 SENT = b"MSH|^~\\&|APP^1.2^ISO|FAC|RAPP|RFAC|20260301115900||ADT^A01^ADT_A01|MSG|7|T|2.3\rEVN||2026"
@@ -208,6 +265,35 @@ def test_bytes_that_are_no_message_are_refused_without_a_control_id():
         b"MSH|^~\\&|||||20260301120000+0000||ACK|C|P|2.5\rMSA|AE||no-msh: why\r"
         b"ERR||MSH^1|100^Segment sequence error^HL70357|E|||no-msh: why\r"
     )
+
+
+def test_the_answer_to_a_long_message_needs_its_beginning_only():
+    long = SENT + b"\rOBX|1|ED||" + b"z" * 100_000
+    assert acknowledge(long, "AA", control_id="C", at=NOW) == acknowledge(SENT, "AA", control_id="C", at=NOW)
+    assert header(b"MSH|^~\\&|" + b"z" * 100_000).source() == "z" * 4087
+    assert (
+        header(b"\xff\xfe" + (SENT.decode() + "\r" + "x" * 100_000).encode("utf-16-le")).source() == "APP/FAC"
+    )
+
+
+@given(st.binary() | STREAM, st.sampled_from(["AA", "AE", "CA"]))
+def test_nothing_that_a_sender_writes_ends_the_frame_of_its_answer(data, code):
+    data = b"MSH|^~\\&|A\x1c|B\x0b|||2026||ADT^A01|7\x1c|P|2.5\x1c|" + data
+    assert END not in acknowledge(data, code, control_id="C", at=NOW)
+
+
+def test_an_acknowledgement_can_be_read():
+    error = Reject("no-patient", "no identifier | fill it", "PID", "PID-3")
+    assert answered(acknowledge(SENT, "AE", control_id="C", at=NOW, error=error)) == Answered(
+        "AE", "MSG", "no-patient: no identifier | fill it"
+    )
+    old = b"MSH|^~\\&|||||||ACK|1|P|2.3\rMSA|ar|7\rERR||||E||||try later"
+    assert answered(old) == Answered("AR", "7", "try later")
+
+
+@given(st.binary() | STREAM)
+def test_bytes_that_are_no_acknowledgement_have_no_code(data):
+    assert answered(data).code == ""
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "hl7v2"
