@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from monitor.runtime.schema import APPLICATION, MIGRATIONS
 
 Connection = sqlite3.Connection
+Row = tuple[Any, ...]
 
 FILE: Final = "handoff.sqlite"
 _LOCK: Final = "lock"

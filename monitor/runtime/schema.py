@@ -15,7 +15,9 @@ MIGRATIONS: Final = (
     """
     CREATE TABLE remembered (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE positions (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE sources (source TEXT PRIMARY KEY, heard_at INTEGER NOT NULL) WITHOUT ROWID;
+    -- runs of messages of a source without a gap that could be silence
+    CREATE TABLE heard (number INTEGER PRIMARY KEY, source TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL);
+    CREATE INDEX heard_of ON heard (source);
 
     CREATE TABLE patients (
         number INTEGER PRIMARY KEY,
@@ -102,7 +104,6 @@ MIGRATIONS: Final = (
         state TEXT NOT NULL DEFAULT 'waiting', -- or delivered, failed
         due_at INTEGER,
         queued_at INTEGER NOT NULL,
-        ended_at INTEGER,
         attempts INTEGER NOT NULL DEFAULT 0,
         why TEXT,
         body BLOB NOT NULL
@@ -121,11 +122,12 @@ MIGRATIONS: Final = (
         detail TEXT NOT NULL,
         segment TEXT,
         field TEXT,
-        content BLOB NOT NULL,
         arrived_at INTEGER NOT NULL,
-        attempts INTEGER NOT NULL DEFAULT 0
+        attempts INTEGER NOT NULL DEFAULT 0,
+        content BLOB NOT NULL
     );
-    CREATE INDEX rejects_by ON rejects (state, reason);
+    CREATE INDEX rejects_by_state ON rejects (state);
+    CREATE INDEX rejects_by_reason ON rejects (reason);
 
     CREATE TABLE audit (
         number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,0 +1,89 @@
+"""The outbox on disk: what is to be told to whom, until it was; in order for each alert, sink and receiver."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from monitor.notify.notice import Delivery, Notice
+from monitor.runtime.database import FILE, connect, explained, transaction
+
+_notice: Final = msgspec.json.Decoder(Notice).decode
+
+
+class Deliveries:
+    """The sending side of the outbox, which `Batch.deliveries` fills; for any thread.
+
+    Every method may raise `StoreError`. It has a connection of its own; its marks may be lost when the power fails, and then
+    something is sent twice.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: seconds since whatever moment; it must not go back. After a restart everything is tried at once."""
+        self._path = folder / FILE
+        self._clock = clock
+        self._alone = threading.Lock()
+        with explained("open", self._path):
+            self._connection = connect(self._path)
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("UPDATE outbox SET due_at = 0 WHERE due_at IS NOT NULL")
+
+    def due(self, sink: str, limit: int) -> list[Delivery]:
+        """Those of a sink whose time has come; of each alert and receiver only the oldest one that waits."""
+        with self._alone, explained("read", self._path):
+            rows = self._connection.execute(_DUE, (sink, self._now(), limit)).fetchall()
+        return [
+            Delivery(number, sink, receiver, _notice(body), attempts)
+            for number, receiver, body, attempts in rows
+        ]
+
+    def delivered(self, ids: Sequence[int]) -> None:
+        """They were taken: what waited behind them is due."""
+        with self._alone, explained("write to", self._path), transaction(self._connection):
+            self._end(ids, "delivered", None)
+
+    def failed(self, ids: Sequence[int], why: str, retry_in_seconds: float | None) -> None:
+        """They were not taken; None: they are given up, and what waited behind them is due."""
+        with self._alone, explained("write to", self._path), transaction(self._connection):
+            self._connection.executemany(
+                "UPDATE outbox SET attempts = attempts + 1, why = ? WHERE number = ?",
+                [(why, id_) for id_ in ids],
+            )
+            if retry_in_seconds is None:
+                self._end(ids, "failed", why)
+                return
+            retry_at = self._now() + int(retry_in_seconds * 1_000_000)
+            self._connection.executemany(
+                "UPDATE outbox SET due_at = ? WHERE number = ? AND state = 'waiting'",
+                [(retry_at, id_) for id_ in ids],
+            )
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        with self._alone, explained("close", self._path):
+            self._connection.close()
+
+    def _end(self, ids: Sequence[int], state: str, why: str | None) -> None:
+        rows = [(state, why, id_) for id_ in ids]
+        self._connection.executemany(_END, rows)
+        self._connection.executemany(_NEXT, [(id_,) for id_ in ids])
+
+    def _now(self) -> int:
+        return int(self._clock() * 1_000_000)
+
+
+_DUE: Final = """
+    SELECT number, receiver, body, attempts FROM outbox
+    WHERE sink = ? AND due_at <= ? ORDER BY due_at, number LIMIT ?"""
+_END: Final = """
+    UPDATE outbox SET state = ?, why = ?, due_at = NULL WHERE number = ? AND state = 'waiting'"""
+_NEXT: Final = """
+    UPDATE outbox SET due_at = 0
+    WHERE due_at IS NULL AND number = (
+        SELECT min(other.number) FROM outbox AS one JOIN outbox AS other USING (alert, sink, receiver)
+        WHERE one.number = ? AND other.state = 'waiting')"""
