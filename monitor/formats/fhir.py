@@ -37,7 +37,7 @@ from monitor.formats.fhir_resource import (
 from monitor.formats.fhir_visit import REPEATED, Course, Visit, When, continued, events_of
 from monitor.formats.reject import Reject
 
-__all__ = ["Changes", "Notification", "Visit", "changes", "decode"]
+__all__ = ["Changes", "Notification", "Resources", "Visit", "changes", "decode"]
 
 DEFAULT_SOURCE: Final = "fhir"
 """The source of what does not say where it comes from."""
@@ -92,21 +92,26 @@ class Changes(NamedTuple):
 # --- one document -----------------------------------------------------------------------------------------------
 
 
-def decode(content: bytes, registry: Registry, source: str = "") -> Notification | Reject:
+def decode(
+    content: bytes, registry: Registry, source: str = "", known: Resources | None = None
+) -> Notification | Reject:
     """What a FHIR resource or Bundle (JSON, R4 or R5) brings, or why it cannot be used. Never raises.
 
-    A resource that says nothing about a visit is in order and brings nothing.
+    A resource that says nothing about a visit is in order and brings nothing. `known` are Patients and Locations that
+    came in documents of their own; one that is read here is added to them.
     """
     content = content.removeprefix(_BOM)
     try:
         kind = head_of(content).resource_type
         if kind == "Bundle":
-            return _bundle(bundle_of(content), registry, source)
+            return _bundle(bundle_of(content), registry, source, Resources(known))
+        if known is not None:
+            known.add(kind, msgspec.Raw(content), f"{kind}/{head_of(content).id}")
     except canonical.ERRORS as error:
         return _not_fhir(error)
     found = Notification(source=source or DEFAULT_SOURCE)
     if kind == "Encounter":
-        _read_encounter(msgspec.Raw(content), Around(registry, found.source, Resources(), ()), found)
+        _read_encounter(msgspec.Raw(content), Around(registry, found.source, Resources(known), ()), found)
         if found.rejects:
             return found.rejects[0]
     return found
@@ -120,9 +125,8 @@ def _not_fhir(error: Exception, within: str = "") -> Reject:
     return Reject("not-fhir", said.detail, field=field or None)
 
 
-def _bundle(bundle: Bundle, registry: Registry, source: str) -> Notification:
+def _bundle(bundle: Bundle, registry: Registry, source: str, resources: Resources) -> Notification:
     found = Notification(source=source)
-    resources = Resources()
     kinds = []
     for number, entry in enumerate(bundle.entry):
         try:

@@ -137,7 +137,6 @@ def _course(encounter: Encounter, around: Around) -> Course:
         is_void=status in _VOID,
         is_planned=is_planned,
         planned_at=next((when for each, when, _ in read.statuses() if each == "planned"), None),
-        planned_place=next((each.place for each in read.spots(planned=True)), None),
         classes=read.classes(),
         is_ended=status in _ENDED,
         service=_word(encounter.service_type),
@@ -147,6 +146,7 @@ def _course(encounter: Encounter, around: Around) -> Course:
     began, ended = read.time(period.start, "period.start"), read.time(period.end, "period.end")
     if is_planned:
         course.planned_for = planned_for or began
+        course.planned_place = next((each.place for each in read.spots(planned=True)), None)
         return course
     course.planned_for = planned_for
     course.began = began

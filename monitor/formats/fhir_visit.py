@@ -233,7 +233,10 @@ class _Teller:
         course = self._course
         if course.planned_at is not None:
             for_ = moment_text(course.planned_for.at) if course.planned_for else None
-            attributes: Attributes = {"expected_admit": for_, "class": _class_at(course.classes, None).word}
+            attributes: Attributes = {
+                "expected_admit": for_,
+                "class": _class_at(course.classes, course.planned_at).word,
+            }
             yield self._event("pre_admit", "pre_admit", course.planned_at, course.planned_place, attributes)
 
     def moves(self) -> Iterator[Event]:
@@ -312,11 +315,10 @@ def _steps(course: Course) -> Iterator[_Step]:
         yield _Step(since, order, stay.place, stay.service, _class_at(course.classes, since))
 
 
-def _class_at(classes: Sequence[Span], when: When | None) -> Span:
-    """The class at a moment; None is now."""
+def _class_at(classes: Sequence[Span], when: When) -> Span:
     if not classes:
         return Span(None, False)
-    begun = [span for span in classes if when is None or span.since is None or span.since.at <= when.at]
+    begun = [span for span in classes if span.since is None or span.since.at <= when.at]
     return begun[-1] if begun else classes[0]
 
 

@@ -6,9 +6,10 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -16,12 +17,16 @@ import msgspec
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
-from monitor.formats import canonical, hl7, mllp
+from monitor.formats import canonical, cloudevents, fhir, hl7, mllp
 from monitor.formats.reject import Reject
 from monitor.formats.table import Mapping, read_csv, read_xes
 
 Item = tuple[str, int, list[Event] | Reject]
 """The file, the number of the message in it (a line, a row, a message: the first is 1), and what became of it."""
+
+Found = tuple[int, list[Event] | Reject]
+Meaning = Callable[[bytes], list[list[Event] | Reject]]
+"""What one document of a file says: events, and why parts of it cannot be used."""
 
 STDIN: Final = "-"
 REGISTRY_FILE: Final = "microsystems.yaml"
@@ -55,9 +60,10 @@ def read(
 
     Whatever the bytes are, they become events or rejects. Raises `Unreadable`, after all that could be read.
     """
+    visits = _Visits(registry)
     for place, path in enumerate(paths, start=1):
         with _readable(path, unread=len(paths) - place), _opened(path, stdin) as stream:
-            for number, found in _messages(stream, registry, mapping):
+            for number, found in _messages(stream, registry, mapping, visits):
                 yield path, number, found
 
 
@@ -157,16 +163,16 @@ class _Stream(io.RawIOBase):
 
 
 def _messages(
-    stream: _Stream, registry: Registry, mapping: Mapping | None
-) -> Iterator[tuple[int, list[Event] | Reject]]:
+    stream: _Stream, registry: Registry, mapping: Mapping | None, visits: _Visits
+) -> Iterator[Found]:
     head = stream.head.removeprefix(_BOM).lstrip()
     buffered = io.BufferedReader(stream, 1 << 18)
     if not head:
         buffered.read()
     elif head.startswith(b"<") and _XES.search(head):
         yield from _xes(buffered, mapping or Mapping(), registry)
-    elif head.startswith(b"{") and (hint := _other_json(head)):
-        yield 1, Reject(UNKNOWN_FORMAT, hint)
+    elif head.startswith((b"{", b"[")) and (other := _other_json(head)):
+        yield from _documents(buffered, visits.read if other == "FHIR" else _cloudevents)
     elif head.startswith(b"{"):
         yield from _json_lines(buffered)
     elif _HL7.search(head):
@@ -176,25 +182,83 @@ def _messages(
     elif _JSON_LINE.search(head):
         yield from _json_lines(buffered)
     else:
-        hint = "known are canonical JSON lines, HL7 v2, XES and, with --mapping, CSV"
+        hint = "known are canonical JSON lines, HL7 v2, FHIR, CloudEvents, XES and, with --mapping, CSV"
         yield 1, Reject(UNKNOWN_FORMAT, f"the format is not recognised; {hint}")
 
 
 def _other_json(head: bytes) -> str | None:
-    """Why a JSON document is not lines of canonical events, if it is known to be something else."""
+    """What JSON is, if it is known not to be lines of canonical events."""
     first = head.split(b"\n", 1)[0]
     try:
         keys = set(msgspec.json.decode(first, type=dict[str, msgspec.Raw]))
     except canonical.ERRORS:
         keys = {key for key in ("resourceType", "specversion") if f'"{key}"'.encode() in head}
     if "resourceType" in keys:
-        return "the format is not recognised; this looks like FHIR"
-    if "specversion" in keys:
-        return "the format is not recognised; this looks like CloudEvents"
-    return None
+        return "FHIR"
+    return "CloudEvents" if "specversion" in keys else None
 
 
-def _json_lines(stream: io.BufferedReader[_Stream]) -> Iterator[tuple[int, list[Event] | Reject]]:
+def _documents(stream: io.BufferedReader[_Stream], meaning: Meaning) -> Iterator[Found]:
+    """What JSON documents mean: one a line, each with the number of its line; or a single one over all lines."""
+    lines = _lines(stream)
+    begin = list(islice(lines, 2))
+    documents = chain(begin, lines)
+    if not _is_one_a_line([line for _, line in begin]):
+        documents = iter([(begin[0][0], b"\n".join(line for _, line in documents))])
+    for number, document in documents:
+        for found in meaning(document):
+            yield number, found
+
+
+def _lines(stream: io.BufferedReader[_Stream]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, each with its number."""
+    number = 0
+    for text in _whole_lines(stream):
+        for line in text.removesuffix(b"\n").split(b"\n"):
+            number += 1
+            if line.strip():
+                yield number, line.removeprefix(_BOM) if number == 1 else line
+
+
+def _is_one_a_line(begin: Sequence[bytes]) -> bool:
+    """Whether the first line is a document, or at least the second one begins another."""
+    try:
+        msgspec.json.decode(begin[0], type=msgspec.Raw)
+    except canonical.ERRORS:
+        return len(begin) > 1 and begin[0].startswith(b"{") and begin[1].startswith(b"{")
+    return True
+
+
+def _cloudevents(content: bytes) -> list[list[Event] | Reject]:
+    """What one CloudEvent says, or a batch of them."""
+    if not content.lstrip().startswith(b"["):
+        return [cloudevents.read(content)]
+    found = cloudevents.read_batch(content)
+    return [found] if isinstance(found, Reject) else found
+
+
+class _Visits:
+    """What FHIR documents told of each Encounter, and of Patients and Locations, in one reading of files."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._told: dict[tuple[str, str], fhir.Visit] = {}
+        self._known = fhir.Resources()
+
+    def read(self, content: bytes) -> list[list[Event] | Reject]:
+        """What a document says beyond those before it, and why parts of it cannot be used."""
+        found = fhir.decode(content, self._registry, known=self._known)
+        if isinstance(found, Reject):
+            return [found]
+        events = [] if found.kind == "events" else found.heartbeat()
+        for visit in found.visits:
+            changes = fhir.changes(visit, self._told.get((visit.source, visit.key)))
+            self._told[visit.source, visit.key] = changes.told
+            events += changes.events
+        return [events, *found.rejects]
+
+
+def _json_lines(stream: io.BufferedReader[_Stream]) -> Iterator[Found]:
     """The events of many lines come together, with the number of the last; a line that is none comes alone."""
     number = 0
     for text in _whole_lines(stream):
@@ -223,9 +287,7 @@ def _whole_lines(stream: io.BufferedReader[_Stream]) -> Iterator[bytes]:
     yield b"".join(begun)
 
 
-def _hl7(
-    stream: io.BufferedReader[_Stream], registry: Registry
-) -> Iterator[tuple[int, list[Event] | Reject]]:
+def _hl7(stream: io.BufferedReader[_Stream], registry: Registry) -> Iterator[Found]:
     data, error = _all_of(stream)
     for number, message in enumerate(mllp.messages(data), start=1):
         yield number, hl7.decode(message, registry)
@@ -243,18 +305,14 @@ def _all_of(stream: io.BufferedReader[_Stream]) -> tuple[bytes, Exception | None
     return b"".join(chunks), None
 
 
-def _csv(
-    stream: io.BufferedReader[_Stream], mapping: Mapping, registry: Registry
-) -> Iterator[tuple[int, list[Event] | Reject]]:
+def _csv(stream: io.BufferedReader[_Stream], mapping: Mapping, registry: Registry) -> Iterator[Found]:
     encoding = "utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding
     lines = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
     for number, found in read_csv(lines, mapping, registry.timezone):
         yield number, found if isinstance(found, Reject) else [found]
 
 
-def _xes(
-    stream: io.BufferedReader[_Stream], mapping: Mapping, registry: Registry
-) -> Iterator[tuple[int, list[Event] | Reject]]:
+def _xes(stream: io.BufferedReader[_Stream], mapping: Mapping, registry: Registry) -> Iterator[Found]:
     chunks = iter(lambda: stream.read1(_LOOKED_AT), b"")
     for number, found in read_xes(chunks, mapping, registry.timezone):
         yield number, found if isinstance(found, Reject) else [found]
