@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import msgspec
 
 from monitor.notify.notice import Delivery, Notice
+from monitor.runtime.clock import steady
 from monitor.runtime.database import FILE, connect, explained, transaction
 
 _notice: Final = msgspec.json.Decoder(Notice).decode
@@ -23,7 +23,7 @@ class Deliveries:
     something is sent twice.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = steady) -> None:
         """`clock`: seconds since whatever moment; it must not go back. After a restart everything is tried at once."""
         self._path = folder / FILE
         self._clock = clock

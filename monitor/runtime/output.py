@@ -126,7 +126,7 @@ def _minute(moment: datetime) -> str:
 
 def rule_table(rules: Sequence[CaseRule], cases: Iterable[CaseVerdict]) -> str:
     """How often each rule was met, with the number of cases that each percentage is taken of."""
-    return _aligned([COLUMNS, *map(_cells, rule_figures(rules, cases))], texts=1) + _LEGEND + "\n"
+    return aligned([COLUMNS, *map(_cells, rule_figures(rules, cases))], texts=1) + _LEGEND + "\n"
 
 
 def _cells(row: RuleFigures) -> Sequence[str]:
@@ -207,10 +207,10 @@ def _cases_table(title: str, cases: Sequence[CaseVerdict], last: Callable[[CaseV
         )
         for case in cases
     ]
-    return "\n" + _aligned([(title, "patient", "trigger", "trigger at", "due at", ""), *lines], texts=6)
+    return "\n" + aligned([(title, "patient", "trigger", "trigger at", "due at", ""), *lines], texts=6)
 
 
-def _aligned(lines: Sequence[Sequence[str]], texts: int) -> str:
+def aligned(lines: Sequence[Sequence[str]], texts: int) -> str:
     """Columns two spaces apart; the first `texts` of them flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ""

@@ -294,7 +294,9 @@ def _states(verdict: str | None, overdue: bool | None) -> tuple[str, ...]:
 
 
 def _reject(row: Row) -> KnownReject:
-    return KnownReject(*row[:9], instant(row[9]), *row[10:])
+    values = [*row]
+    values[9] = instant(values[9])
+    return KnownReject(*values)
 
 
 _CASES: Final = """
