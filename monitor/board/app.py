@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, Protocol
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.board import api
 from monitor.board.auth import Access
+from monitor.board.desk import Desk
+from monitor.core.rule import RuleBase
 from monitor.ingest.body import Limits
 from monitor.ingest.document import SCHEMAS
 from monitor.ingest.http import make_router
@@ -79,27 +84,46 @@ class Parts(NamedTuple):
     intake: Intake
     access: Access
     health: Health
-    metrics: Callable[[], tuple[bytes, str]]
-    """The metrics as Prometheus reads them, and their content type."""
-    now: Callable[[], Any]
+    metrics: Callable[[str], tuple[bytes, str]]
+    """Given the `Accept` of a request, the metrics and their content type; asked in any thread."""
+    now: Callable[[], datetime]
     on_gap: OnGap
     on_fault: Callable[[BaseException], None]
     """Is told of what should not have happened; the answer to the request says nothing of it."""
     limits: Limits = Limits()
+    desk: Desk | None = None
+    """What questions are answered from; without it there are none."""
+    rules: Callable[[], Sequence[RuleBase]] = tuple
+    """The rules in use."""
 
 
 def make_app(parts: Parts) -> FastAPI:
     """The application with all its routes."""
-    app = FastAPI(title="handoff-monitor", version=_VERSION, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="handoff-monitor",
+        version=_VERSION,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(_known_parameters)],
+    )
     app.add_middleware(_Shell, on_fault=parts.on_fault)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _not_served)
+    app.add_exception_handler(ClientDisconnect, _broken_off)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.include_router(
         make_router(
             parts.intake, parts.access.sender(), now=parts.now, on_gap=parts.on_gap, limits=parts.limits
         )
     )
+    if parts.desk is not None:
+        desk, intake = parts.desk, parts.intake
+        app.include_router(
+            api.make_router(
+                desk, parts.access, registry=lambda: intake.registry, rules=parts.rules, now=parts.now
+            )
+        )
+        app.add_exception_handler(desk.unavailable, _unavailable)
     _add_health(app, parts)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # as FastAPI has it
     return app
@@ -123,9 +147,9 @@ def _add_health(app: FastAPI, parts: Parts) -> None:
         return Readiness(ready=not problems, problems=_found(problems), warnings=_found(warnings))
 
     @app.get("/metrics", tags=["health"], summary="Metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})  # fmt: skip
-    async def metrics() -> Response:
+    def metrics(request: Request) -> Response:
         """The metrics, for Prometheus. Nothing in them is about a single patient."""
-        content, kind = parts.metrics()
+        content, kind = parts.metrics(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
 
 
@@ -139,6 +163,15 @@ def _found(findings: list[tuple[str, str]]) -> list[Finding]:
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return JSONResponse(error.body(), error.status, error.headers, PROBLEM_TYPE)
+
+
+async def _broken_off(request: Request, _: Exception) -> Response:
+    return await _refused(request, Refused(400, "the body broke off"))
+
+
+async def _unavailable(request: Request, _: Exception) -> Response:
+    detail = "the store cannot be read or written now; /readyz says why"
+    return await _refused(request, Refused(503, detail, headers={"Retry-After": "5"}))
 
 
 async def _not_served(request: Request, error: Exception) -> Response:
@@ -159,6 +192,14 @@ async def _not_valid(request: Request, error: Exception) -> Response:
         for each in error.errors()
     ]
     return await _refused(request, Refused(422, "the request is not as the API has it", errors=errors))
+
+
+async def _known_parameters(request: Request) -> None:
+    """A misspelt filter would show everything; it is an error instead."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    if not known.issuperset(request.query_params):
+        takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+        raise Refused(422, f"there is a query parameter that nobody knows here; {takes}")
 
 
 class _Shell:

@@ -76,6 +76,11 @@ class Who(NamedTuple):
         """Whether they may read what a role may."""
         return _RANK.get(self.role, 0) >= _RANK[role]
 
+    @property
+    def sees_patients(self) -> bool:
+        """Whether they may see who the patients are; others see pseudonyms."""
+        return self.is_at_least("clinician")
+
 
 class TokensError(Exception):
     """A tokens file that cannot be used; the text says where and why, and quotes no token."""

@@ -77,7 +77,7 @@ def parts(**given):
         "intake": MemoryIntake(),
         "access": Access(),
         "health": Wellness(),
-        "metrics": lambda: (b"handoff_journeys 3\n", "text/plain; version=0.0.4; charset=utf-8"),
+        "metrics": lambda accept: (b"handoff_journeys 3\n", "text/plain; version=0.0.4; charset=utf-8"),
         "now": lambda: NOW,
         "on_gap": lambda *gap: gaps.append(gap),
         "on_fault": faults.append,
