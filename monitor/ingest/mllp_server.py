@@ -295,7 +295,8 @@ class _Connection:
 
     def _message(self, content: bytes, found: list[Event] | Reject) -> Message:
         if isinstance(found, Reject):
-            return Message(origin="mllp", content=content, where=self._where, reject=found)
+            source = mllp.header(content).source()
+            return Message(origin="mllp", content=content, where=self._where, reject=found, source=source)
         return Message(origin="mllp", content=content, where=self._where, events=found)
 
     async def _take(self, messages: list[Message]) -> bool:

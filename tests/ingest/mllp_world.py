@@ -141,10 +141,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(intake=None, tls=None, **limits):
+async def world(intake=None, tls=None, port=0, **limits):
     intake, log = intake or FakeIntake(), Log()
     server = MllpServer(intake, log, lambda: NOW, Limits(**limits))
-    found = World(intake, log, server, await server.start("127.0.0.1", 0, tls))
+    found = World(intake, log, server, await server.start("127.0.0.1", port, tls))
     try:
         yield found
     finally:

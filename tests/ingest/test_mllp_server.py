@@ -113,6 +113,7 @@ def test_a_dead_letter_is_taken_over_unless_the_profile_says_refused():
             assert lines[1].startswith(b"MSA|AE|2|no-patient")
             assert lines[2].startswith(b"ERR||PID^1^3|101^")
             assert [each.reject.reason for each in w.intake.taken] == ["no-patient"] * 2
+            assert [each.source for each in w.intake.taken] == ["ADT/HOSP", "STRICT/HOSP"]
 
     asyncio.run(run())
 
