@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime
 from importlib import metadata
 from threading import Lock
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -112,7 +112,7 @@ class Family(Generic[M]):
                 self.metric.remove(*values)
 
 
-class OpenCases(NamedTuple):
+class OpenCases(Protocol):
     """How many cases of a rule are open now."""
 
     rule: str

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from monitor.metrics import Bound, Metrics, OpenCases, metrics_table
+from monitor.metrics import Bound, Metrics, metrics_table
 from monitor.rulefile import load_registry, load_rules
+from monitor.runtime.reader import OpenCases
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
