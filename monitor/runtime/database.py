@@ -21,7 +21,17 @@ FILE: Final = "handoff.sqlite"
 _LOCK: Final = "lock"
 
 Kind = Literal[
-    "full", "read-only", "locked", "corrupt", "not-a-database", "newer", "in-use", "disk", "gone", "fault"
+    "full",
+    "read-only",
+    "locked",
+    "corrupt",
+    "not-a-database",
+    "newer",
+    "in-use",
+    "disk",
+    "gone",
+    "slow",
+    "fault",
 ]
 
 
@@ -43,6 +53,7 @@ _WHY: Final[dict[int, tuple[Kind, str]]] = {
     sqlite3.SQLITE_LOCKED: ("locked", "another program holds it locked; end that program"),
     sqlite3.SQLITE_CORRUPT: ("corrupt", "it is damaged; stop, keep a copy of the directory, and put the last backup in its place"),
     sqlite3.SQLITE_NOTADB: ("not-a-database", "it is no database, or damaged at its beginning; put the last backup in its place, or name another directory"),
+    sqlite3.SQLITE_INTERRUPT: ("slow", "it took too long; ask for less"),
     sqlite3.SQLITE_IOERR: ("disk", "the disk does not read or write; see whether it is full, over its quota or failing"),
 }  # fmt: skip
 
@@ -74,6 +85,7 @@ def connect(path: Path, *, only_reads: bool = False, busy_seconds: float = 5.0) 
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # where fsync alone leaves it in the disk's cache (macOS)
+        connection.execute("PRAGMA secure_delete = ON")  # of forgotten patients nothing stays in free pages
         connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
         _refuse_foreign(connection, path)
     except BaseException:

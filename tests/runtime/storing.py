@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from monitor.core.change import CaseVerdict
 from monitor.core.event import Event
 from monitor.notify.notice import Notice
-from monitor.runtime.store import Kept
+from monitor.runtime.batch import Kept
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 

@@ -1,7 +1,6 @@
 """What is written is there when the directory is opened again: each thing as it was, in the order in which it came."""
 
 import msgspec
-import pytest
 from storing import START, at, case, fact, kept, notice
 
 from monitor.core.engine import Engine
@@ -9,19 +8,8 @@ from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.formats.fhir import Visit
 from monitor.ingest.intake import Position
-from monitor.runtime.store import Batch, Folded, Store
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def store(folder):
-    store = Store.open(folder)
-    yield store
-    store.close()
+from monitor.runtime.batch import Batch, Folded
+from monitor.runtime.store import Store
 
 
 def reopened(store):
@@ -108,7 +96,7 @@ def test_small_facts_positions_visits_and_sources_are_as_they_were_last_told(fol
     assert store.position("file:y") is None
     assert store.visit("epr", "Encounter/1") == later
     assert store.visit("epr", "Encounter/2") is None
-    assert store.heard() == {"PAS": at(2)}
+    assert store.heard() == {"PAS": [(at(1), at(2))]}
     store.close()
 
 
