@@ -1,0 +1,311 @@
+"""Messages from a Kafka topic: read as one member of a group, handed over, and only then committed.
+
+An offset is committed when all before it is on disk, so a crash or a change in the group makes messages come twice, never not at
+all. kafka-python is imported only once a topic is to be read; its calls block, so they are made in a thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, Never
+
+from monitor.core.event import Event
+from monitor.core.place import Registry
+from monitor.formats import canonical, hl7, mllp
+from monitor.formats.reject import Reject
+from monitor.ingest.intake import LARGEST_BATCH, Intake, Message, NotTaken
+from monitor.settings import Kafka
+
+Partition = Any
+"""A `kafka.TopicPartition`; the library has no types."""
+Record = Any
+"""A `ConsumerRecord` of the library."""
+
+_SECURITY: Final = {"none": "PLAINTEXT", "tls": "SSL", "sasl": "SASL_PLAINTEXT", "sasl-tls": "SASL_SSL"}
+_NO_CONTENT: Final = Reject("no-content", "the Kafka message has no value, so it says nothing")
+
+_NOT_CONNECTED = re.compile(r"onnection (?:to \S+ )?failed: (.*?)(?: \(backoff .*)?$")
+
+_POLL_MILLISECONDS: Final = 500
+_ANSWER_MILLISECONDS: Final = 5_000
+"""Brokers that answer nothing for so long are taken as gone."""
+_GOODBYE_MILLISECONDS: Final = 1_500
+_SESSION_MILLISECONDS: Final = 10_000
+"""A reader that died is missed after so long; until then nobody else reads its partitions."""
+_METADATA_MILLISECONDS: Final = 30_000
+"""New partitions are found within so long."""
+_FETCH_BYTES: Final = 8 * 2**20
+_QUIET_POLLS: Final = 10
+"""After so many polls that brought nothing it is asked whether the brokers are still there."""
+_STAY_SECONDS: Final = 3.0
+"""While messages wait to be taken over, the group learns so often that its member lives."""
+_FIRST_WAIT_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 30.0
+
+
+async def read(source: Kafka, intake: Intake, on_problem: Callable[[str | None], None]) -> Never:
+    """Hand all messages of a topic over to the intake, until cancelled; then it ends within a few seconds.
+
+    `on_problem` learns what is wrong, without patients, whenever that changes; None: all is well. Whatever happens, reading
+    begins again where the committed offsets say, after waits of 1 to 30 seconds.
+    """
+    loop = asyncio.get_running_loop()
+    tell = _on_change(on_problem)
+    wait = _FIRST_WAIT_SECONDS
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        blocking = partial(loop.run_in_executor, thread)
+        while True:
+            member = _Member(source)
+            try:
+                await blocking(member.join)
+                tell(None)
+                wait = _FIRST_WAIT_SECONDS
+                await _pass_on(member, intake, blocking)
+            except Exception as error:  # noqa: BLE001 - whatever a broker does to the library, the service goes on
+                tell(f"Kafka topic {source.topic}: {member.reason(error)}")
+            finally:
+                await blocking(member.leave)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+
+def _on_change(tell: Callable[[str | None], None]) -> Callable[[str | None], None]:
+    told: list[str | None] = []
+
+    def changed(text: str | None) -> None:
+        if told != [text]:
+            told[:] = [text]
+            tell(text)
+
+    return changed
+
+
+async def _pass_on(member: _Member, intake: Intake, blocking: Callable[..., asyncio.Future[Any]]) -> Never:
+    while True:
+        batch: _Batch = await blocking(member.next, intake.registry)
+        if batch.messages:
+            await _hand_over(batch.messages, intake, partial(blocking, member.stay))
+            await blocking(member.commit, batch.offsets)
+
+
+async def _hand_over(
+    messages: list[Message], intake: Intake, stay: Callable[[], asyncio.Future[Any]]
+) -> None:
+    """Until they are taken over, however long that is."""
+    while True:
+        taking = asyncio.ensure_future(intake.take(messages))
+        try:
+            while not (await asyncio.wait({taking}, timeout=_STAY_SECONDS))[0]:
+                await stay()
+            return taking.result()
+        except NotTaken:
+            await stay()
+            await asyncio.sleep(_FIRST_WAIT_SECONDS)
+        finally:
+            taking.cancel()
+
+
+class _Batch(NamedTuple):
+    messages: list[Message]
+    offsets: dict[Partition, Any]
+    """What to commit once they are taken over."""
+
+
+class _Trouble(Exception):  # noqa: N818 - it says what is the matter
+    """Why a topic cannot be read, for people."""
+
+
+class _Member:
+    """A reader of a topic in its group. All of it blocks; it is called by one thread at a time."""
+
+    def __init__(self, source: Kafka) -> None:
+        self._source = source
+        self._client_id = f"handoff-monitor.{source.topic}"
+        self._complaints = _Complaints(self._client_id)
+        self._consumer: Any = None
+        self._early: dict[Partition, list[Record]] = {}
+        """What came while earlier messages were not taken over yet."""
+        self._read_to: dict[Partition, int] = {}
+        self._quiet = 0
+
+    def join(self) -> None:
+        """Raises what the library, the system or `_Trouble` has to say when that is not possible."""
+        logging.getLogger("kafka").addHandler(self._complaints)
+        self._consumer = self._connected()
+        self._ask()
+
+    def _connected(self) -> Any:
+        from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
+
+        made = []
+
+        def client(**config: Any) -> Any:
+            made.append(KafkaConsumer.DEFAULT_CONFIG["kafka_client"](**config))
+            return made[-1]
+
+        try:
+            return KafkaConsumer(
+                self._source.topic,
+                bootstrap_servers=self._source.brokers,
+                client_id=self._client_id,
+                group_id=self._source.group,
+                kafka_client=client,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                bootstrap_timeout_ms=_ANSWER_MILLISECONDS,
+                session_timeout_ms=_SESSION_MILLISECONDS,
+                metadata_max_age_ms=_METADATA_MILLISECONDS,
+                reconnect_backoff_max_ms=_ANSWER_MILLISECONDS,
+                fetch_max_bytes=_FETCH_BYTES,
+                metrics_enabled=False,
+                **_security(self._source),
+            )
+        except BaseException:
+            for each in made:  # a consumer that could not be made leaves its thread behind
+                each.close()
+            raise
+
+    def _ask(self) -> None:
+        """Whether the brokers and the topic are there; without it their silence is like that of a feed."""
+        from kafka import TopicPartition  # noqa: PLC0415
+
+        self._consumer.committed(TopicPartition(self._source.topic, 0), timeout_ms=_ANSWER_MILLISECONDS)
+        if not self._consumer.partitions_for_topic(self._source.topic):
+            raise _Trouble("there is no such topic, or it may not be read")
+
+    def next(self, registry: Registry) -> _Batch:
+        """What came, within half a second: at most `LARGEST_BATCH` messages, or none."""
+        records, self._early = self._early, {}
+        if not records:
+            self._consumer.resume(*self._consumer.paused())
+            records = self._consumer.poll(timeout_ms=_POLL_MILLISECONDS, max_records=LARGEST_BATCH)
+        self._quiet = 0 if records else self._quiet + 1
+        if self._quiet == _QUIET_POLLS:
+            self._quiet = 0
+            self._ask()
+        return self._batch(records, registry)
+
+    def _batch(self, records: dict[Partition, list[Record]], registry: Registry) -> _Batch:
+        from kafka import OffsetAndMetadata  # noqa: PLC0415
+
+        messages = []
+        offsets = {}
+        for partition, found in records.items():
+            messages += self._lost(partition, found[0].offset)
+            for record in found:
+                messages += _messages(record, self._source.format, registry)
+            last = found[-1]
+            self._read_to[partition] = last.offset + 1
+            offsets[partition] = OffsetAndMetadata(last.offset + 1, "", last.leader_epoch)
+        return _Batch(messages, offsets)
+
+    def _lost(self, partition: Partition, first: int) -> list[Message]:
+        """A reject for messages that the brokers deleted before the group had read them: they kept them for too short a time."""
+        if self._read_to.get(partition) == first:
+            return []
+        committed = self._consumer.committed(partition, timeout_ms=_ANSWER_MILLISECONDS)
+        if committed is None or committed >= first:
+            return []
+        begins = self._consumer.beginning_offsets([partition], timeout_ms=_ANSWER_MILLISECONDS)[partition]
+        expected = max(committed, self._read_to.get(partition, 0))
+        if begins <= expected:
+            return []  # gaps are normal: markers of transactions, and what compaction leaves out
+        detail = f"{begins - expected} messages were deleted by the Kafka brokers before they were read here"
+        where = f"{partition.topic}/{partition.partition}/{expected}-{begins - 1}"
+        return [Message(origin="kafka", content=b"", where=where, reject=Reject("lost", detail))]
+
+    def stay(self) -> None:
+        """Take part in the group without asking for more."""
+        with suppress(Exception):  # who cannot stay now will find out at the next poll
+            self._consumer.pause(*self._consumer.assignment())
+            for partition, records in self._consumer.poll(timeout_ms=100).items():
+                # Partitions that came to us in this very poll were not paused yet.
+                self._early.setdefault(partition, []).extend(records)
+
+    def commit(self, offsets: dict[Partition, Any]) -> None:
+        """What is not ours any more is left to those who have it now; they read some of it again."""
+        from kafka.errors import CommitFailedError, RebalanceInProgressError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        ours = self._consumer.assignment()
+        kept = {partition: offset for partition, offset in offsets.items() if partition in ours}
+        with suppress(CommitFailedError, RebalanceInProgressError):
+            self._consumer.commit(kept, timeout_ms=_ANSWER_MILLISECONDS)
+
+    def leave(self) -> None:
+        logging.getLogger("kafka").removeHandler(self._complaints)
+        if self._consumer is not None:
+            with suppress(Exception):  # brokers that are gone need no goodbye
+                self._consumer.close(autocommit=False, timeout_ms=_GOODBYE_MILLISECONDS)
+
+    def reason(self, error: Exception) -> str:
+        """What an error means, without anything of a message."""
+        from kafka.errors import KafkaError, KafkaTimeoutError  # noqa: PLC0415
+
+        if isinstance(error, KafkaTimeoutError):
+            because = self._complaints.last
+            if because and self._source.security.startswith("sasl"):
+                because += "; are `user` and `password_file` right?"  # some brokers hang up without a word
+            return f"no answer from {', '.join(self._source.brokers)}" + (f" ({because})" if because else "")
+        if isinstance(error, (KafkaError, OSError, _Trouble)):
+            return str(error)
+        return f"the Kafka client failed ({type(error).__name__})"
+
+
+class _Complaints(logging.Handler):
+    """Why the library could not connect, the last time that it said so: its errors only tell that time was up."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(logging.WARNING)
+        self.last = ""
+        self._thread = f"kafka-io-{client_id}"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        why = _NOT_CONNECTED.search(record.getMessage())
+        if why and record.threadName == self._thread:
+            self.last = why[1]
+
+
+def _security(source: Kafka) -> dict[str, Any]:
+    """Files are read anew for each connection, so that secrets and certificates may be renewed. Raises `OSError`, `_Trouble`."""
+    options: dict[str, Any] = {"security_protocol": _SECURITY[source.security]}
+    if source.security in ("tls", "sasl-tls"):
+        context = ssl.create_default_context(cafile=source.ca)
+        if source.certificate is not None:
+            context.load_cert_chain(source.certificate, source.key)
+        options["ssl_context"] = context
+    if source.security in ("sasl", "sasl-tls") and source.password_file is not None:
+        options["sasl_mechanism"] = source.mechanism
+        options["sasl_plain_username"] = source.user
+        options["sasl_plain_password"] = Path(source.password_file).read_text(encoding="utf-8").rstrip()
+        if not options["sasl_plain_password"]:
+            raise _Trouble(f"{source.password_file} is empty")
+    return options
+
+
+def _messages(record: Record, format_: Literal["json", "hl7"], registry: Registry) -> list[Message]:
+    """The messages of one record: a canonical event, or HL7 v2 (framed or not; of several in one record each counts)."""
+    where = f"{record.topic}/{record.partition}/{record.offset}"
+    content: bytes = record.value or b""
+    found: list[tuple[bytes, list[Event] | Reject]]
+    if not content.strip():
+        found = [(content, _NO_CONTENT)]
+    elif format_ == "json":
+        found = [(content, canonical.read(content))]
+    else:
+        found = [(each, hl7.decode(each, registry)) for each in mllp.messages(content)]
+    return [
+        Message(origin="kafka", content=raw, where=where, reject=read)
+        if isinstance(read, Reject)
+        else Message(origin="kafka", content=raw, where=where, events=read)
+        for raw, read in found or [(content, _NO_CONTENT)]
+    ]
