@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
-from monitor.core.event import HEARTBEAT, Event, moment_text
+from monitor.core.event import Event
 from monitor.formats import canonical, cloudevents, fhir
 from monitor.formats.reject import Reject
 from monitor.ingest.body import Bodies, Limits
@@ -310,11 +310,12 @@ async def _take_fhir(
         return
     if found.kind != "events":
         delivery.status = 200
-    messages = [Message(origin="fhir", content=b"", visit=visit) for visit in found.visits]
+    messages = [Message(origin="fhir", content=content, visit=visit) for visit in found.visits]
     if found.rejects:  # one dead letter, for it holds all of the document
         messages.append(delivery.dead_letter(content, 0, found.rejects[0]))
     if not messages:
-        messages.append(Message(origin="fhir", content=b"", events=[_heartbeat(found, now())]))
+        found.heard_at = found.heard_at or now()
+        messages.append(Message(origin="fhir", content=b"", events=found.heartbeat()))
     async with subscriptions.turn_of(found) as position:
         await _take_all(delivery.intake, messages, position)
     delivery.note(len(found.visits), [_rejected(0, reject) for reject in found.rejects])
@@ -325,10 +326,3 @@ async def _take_all(intake: Intake, messages: Sequence[Message], position: Posit
     for start in range(0, len(messages), LARGEST_BATCH):
         end = start + LARGEST_BATCH
         await intake.take(messages[start:end], position if end >= len(messages) else None)
-
-
-def _heartbeat(notification: fhir.Notification, now: datetime) -> Event:
-    """That a source lives, where it has nothing else to say."""
-    heard_at = notification.heard_at or now
-    name = f"heartbeat-{moment_text(heard_at)}"
-    return Event(id=name, type=HEARTBEAT, patient="-", occurred_at=heard_at, source=notification.source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 from weakref import WeakValueDictionary
 
 from monitor.formats import fhir
@@ -12,6 +13,9 @@ from monitor.ingest.intake import Intake, Position
 
 OnGap = Callable[[str, str, int], None]
 """Is told the source, the subscription, and how many of its notifications never came."""
+
+_NOTHING_YET: Final = "0"
+_UNKNOWN: Final = "?"
 
 
 class Subscriptions:
@@ -31,23 +35,24 @@ class Subscriptions:
         name = f"fhir:{notification.source}:{notification.subscription}"
         turn = self._turns.setdefault(name, asyncio.Lock())
         async with turn:
-            reached = await self._intake.position(name)
-            last, missing = follow_numbers(notification, None if reached is None else int(reached))
-            yield None if last is None else Position(name, str(last))
+            reached, missing = follow_numbers(notification, await self._intake.position(name))
+            yield None if reached is None else Position(name, reached)
             if missing:
                 self._on_gap(notification.source, notification.subscription, missing)
 
 
-def follow_numbers(notification: fhir.Notification, reached: int | None) -> tuple[int | None, int]:
-    """The last `eventNumber` known with a notification, and how many are missing between it and what was `reached`.
+def follow_numbers(notification: fhir.Notification, reached: str | None) -> tuple[str | None, int]:
+    """How far a subscription has come with a notification, and how many never came between that and what was `reached`.
 
-    A handshake begins to count anew. Numbers that came before are repeats: nothing is missing, and nothing goes back.
+    A position is the last `eventNumber`, `?` where it cannot be known, None where nothing was heard yet. A new
+    subscription counts from 1; one that is begun again may go on counting or not. Numbers that were there before are
+    repeats: nothing is missing, and nothing goes back.
     """
     if notification.kind == "handshake":
-        return (notification.numbers[1] if notification.numbers else 0), 0
+        return (_NOTHING_YET if reached in (None, _NOTHING_YET) else _UNKNOWN), 0
     if notification.numbers is None:
         return reached, 0
     first, last = notification.numbers
-    if reached is None:
-        return last, 0
-    return max(reached, last), max(0, first - reached - 1)
+    if reached is None or reached == _UNKNOWN:
+        return str(last), 0
+    return str(max(int(reached), last)), max(0, first - int(reached) - 1)
