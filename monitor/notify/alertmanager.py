@@ -127,7 +127,7 @@ class AlertmanagerSink:
         notice = shown(told.notice, self._sees(receiver))
         alert: dict[str, Any] = {
             "labels": told.labels,
-            "annotations": annotations(told.notice, self._sees(receiver)),
+            "annotations": texts(told.notice, self._sees(receiver)),
             "startsAt": _text(notice.at),
             "endsAt": _text(max(ends_at, notice.at)),
         }
@@ -172,7 +172,7 @@ def labels(receiver: str, notice: Notice) -> dict[str, str]:
     return {name: value for name, value in (given | ours).items() if value}
 
 
-def annotations(notice: Notice, identifiers: Identifiers) -> dict[str, str]:
+def texts(notice: Notice, identifiers: Identifiers) -> dict[str, str]:
     """What people read; with as much of the patient as the receiver may see."""
     seen = shown(notice, identifiers)
     given = {_LABEL.sub("_", name): value for name, value in notice.annotations.items()}
@@ -181,8 +181,8 @@ def annotations(notice: Notice, identifiers: Identifiers) -> dict[str, str]:
         "description": line(notice, identifiers),
         "action": seen.action,
         "owner": seen.owner,
-        "since": seen.trigger_at and moment(seen.trigger_at, seen.timezone),
-        "due": seen.due_at and moment(seen.due_at, seen.timezone),
+        "since": None if seen.trigger_at is None else moment(seen.trigger_at, seen.timezone),
+        "due": None if seen.due_at is None else moment(seen.due_at, seen.timezone),
         "place": seen.place_name,
         "location": seen.location,
         "patient": seen.patient,

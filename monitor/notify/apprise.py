@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -30,6 +31,8 @@ class AppriseSink:
         self.name = name
         self._file = file
         self._sees = sees
+        with warnings.catch_warnings(action="ignore"):  # the warnings of its modules are not ours
+            Apprise.instantiate("json://localhost")  # reads them all: now, and not at the first alert
         self._taken: dict[int, set[str]] = {}
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"apprise-{name}")
 

@@ -31,6 +31,7 @@ class Notice(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
     summary: str
     trigger_at: datetime | None = None
     due_at: datetime | None = None
+    """The deadline; None where nothing was due, but something happened (forbid, never, require, count, exclusive)."""
     delay_seconds: float | None = None
     """How late it was, once it came."""
     step: str | None = None

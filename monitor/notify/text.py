@@ -66,8 +66,8 @@ def line(notice: Notice, identifiers: Identifiers) -> str:
     parts = [f"[{_state(seen)}] {where + ': ' if where else ''}{seen.summary}"]
     if seen.state == "resolved":
         parts.append(_meaning(seen))
-    elif seen.due_at is not None:
-        parts.append(f"due {moment(seen.due_at, seen.timezone)}{_and_late(seen)}")
+    elif (due_at := _due_at(seen)) is not None:
+        parts.append(f"due {moment(due_at, seen.timezone)}{_and_late(seen)}")
     if seen.state == "firing" and seen.action:
         parts.append(f"to do: {seen.action}")
     return _one_line("; ".join(parts))
@@ -132,7 +132,7 @@ def _rows(notice: Notice) -> list[tuple[str, str]]:
         ("From", notice.from_),
         ("To", notice.to),
         ("Since", _at(notice.trigger_at, notice)),
-        ("Due", _at(notice.due_at, notice)),
+        ("Due", _at(_due_at(notice), notice)),
         ("Time left", _left(notice)),
         ("Late by", _late(notice)),
         ("Told at", moment(notice.at, notice.timezone)),
@@ -184,19 +184,25 @@ def _at(at: datetime | None, notice: Notice) -> str | None:
     return None if at is None else moment(at, notice.timezone)
 
 
+def _due_at(notice: Notice) -> datetime | None:
+    """The deadline. What fires before it, and not to warn, is a violation, of which nothing is due."""
+    is_violation = notice.state == "firing" and notice.level >= 0 and _before(notice.at, notice.due_at)
+    return None if is_violation else notice.due_at
+
+
 def _late(notice: Notice) -> str | None:
+    due_at = _due_at(notice)
     if notice.state == "resolved":
         is_late = notice.reason == "late" and notice.delay_seconds is not None
         return duration(notice.delay_seconds or 0) if is_late else None
-    if notice.due_at is None or notice.at < notice.due_at:
+    if due_at is None or notice.level < 0:
         return None
-    return f"{duration((notice.at - notice.due_at).total_seconds())}, and still open"
+    return f"{duration((notice.at - due_at).total_seconds())}, and still open"
 
 
 def _left(notice: Notice) -> str | None:
-    if notice.state == "resolved" or notice.due_at is None or notice.at >= notice.due_at:
-        return None
-    return duration((notice.due_at - notice.at).total_seconds())
+    is_early = notice.state == "firing" and notice.level < 0 and _before(notice.at, notice.due_at)
+    return duration((notice.due_at - notice.at).total_seconds()) if is_early and notice.due_at else None
 
 
 def _and_late(notice: Notice) -> str:
@@ -204,6 +210,10 @@ def _and_late(notice: Notice) -> str:
     if left:
         return f", in {left}"
     return f", late by {late}" if late else ""
+
+
+def _before(at: datetime, due_at: datetime | None) -> bool:
+    return due_at is not None and at < due_at
 
 
 def _patient(notice: Notice) -> str:

@@ -126,6 +126,13 @@ def test_one_line_says_until_when_and_what_to_do():
     )
 
 
+def test_a_violation_before_any_deadline_is_neither_due_nor_late():
+    """As when a patient leaves before the shortest stay, while a longest is still to come."""
+    left_early = later(at=DUE - timedelta(hours=3))
+    assert "; due " not in line(left_early, "none")
+    assert not {"Due:", "Late", "Time"} & set(plain(left_early, "none").split())
+
+
 def test_who_is_told_late_after_an_outage_is_told_so():
     assert "the monitor was not running" in plain(later(after_outage=True), "none")
     assert "the monitor was not running" not in plain(FIRING, "none")

@@ -104,16 +104,9 @@ def test_a_repeat_has_the_same_key_and_every_change_and_receiver_another(server)
 @pytest.mark.parametrize(
     ("status", "retry"),
     [
-        (400, False),
-        (410, False),
-        (413, False),
-        (422, False),
-        (401, True),
-        (403, True),
-        (404, True),
-        (408, True),
-    ]
-    + [(429, True), (500, True), (503, True), (301, True), (307, True)],
+        *((status, False) for status in (400, 410, 413, 422)),
+        *((status, True) for status in (401, 403, 404, 408, 429, 500, 503, 301, 307)),
+    ],
 )
 def test_what_the_answer_means(server, status, retry):
     server.status = status
