@@ -281,15 +281,20 @@ def read(data: bytes) -> Message | Reject:
     if header[:3].upper() != "MSH" or not mark or mark.isalnum() or mark.isspace():
         return NO_HEADER
     lines = [header]
+    more: list[str] = []  # joined at once, for there may be very many
     for row in rows[1:]:
         line = row if row[3:4] == mark else row.strip(_EDGE)
         name = line[:3]
         if line[3:4] in (mark, "") and len(name) == 3 and name.isalnum():
+            if more:
+                lines[-1] += "".join(more)
+                more.clear()
             if name.upper() == "MSH":
                 break
             lines.append(line)
         else:
-            lines[-1] += line
+            more.append(line)
+    lines[-1] += "".join(more)
     return Message(lines, _separators(mark, lines[0][4:].split(mark, 1)[0]))
 
 

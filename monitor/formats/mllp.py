@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 from monitor.formats.hl7_message import Message, Separators, read, to_text
@@ -21,6 +22,8 @@ LARGEST: Final = 16 * 2**20
 """How many bytes a message may have; real ones with embedded documents stay below."""
 FIRST_BYTES: Final = 64 * 2**10
 """How much is kept of a message that is too large: enough for its header and its patient."""
+MOST_IN_FRAME: Final = 1000
+"""How many messages a batch in one frame may have."""
 
 _MARK = re.compile(rb"MSH[^0-9A-Za-z\s]")
 _MARK_SMALL = re.compile(rb"msh[^0-9A-Za-z\s]", re.IGNORECASE)
@@ -105,11 +108,14 @@ def _segment(mark: bytes) -> re.Pattern[bytes]:
 
 
 def in_frame(content: bytes) -> list[bytes]:
-    """The messages of one frame, at least one: nearly always the frame as it is, but some senders put a batch in it."""
+    """The messages of one frame, at least one: nearly always the frame as it is, but some senders put a batch in it.
+
+    No more than `MOST_IN_FRAME` and one are looked for.
+    """
     is_wrapped = content[:3] in _WRAPPERS
     if not is_wrapped and content.count(b"MSH") < 2:
         return [content]
-    parts = list(messages(content))
+    parts = list(islice(messages(content), MOST_IN_FRAME + 1))
     if is_wrapped:
         return parts or [content]
     return parts if sum(part.startswith(b"MSH") for part in parts) > 1 else [content]
@@ -254,6 +260,11 @@ def too_large(size: int, limit: int) -> Reject:
         f"the message has {size} bytes, and {limit} are allowed: "
         "let the sender leave documents out, or allow larger ones",
     )
+
+
+TOO_MANY: Final = Reject(
+    TOO_LARGE, f"the frame has more than {MOST_IN_FRAME} messages: let the sender cut its batches"
+)
 
 
 def header(message: bytes) -> Message:

@@ -35,6 +35,8 @@ nothing came for long; a message was not complete in time; what it sent could no
 its answers; an error of ours."""
 
 _READ_AT_ONCE: Final = 256 * 2**10
+_LARGE: Final = 2**20
+"""Bytes that take so long to read that other senders would notice."""
 _STREAM_BUFFER: Final = 64 * 2**10
 _HANDSHAKE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.05
@@ -108,6 +110,8 @@ class MllpServer:
         self.is_stopping = False
         self.held = 0
         """Bytes of messages that are unfinished or not yet durable, of all connections."""
+        self.large = asyncio.Lock()
+        """Held while large messages are read: their text takes many times their memory."""
         self._clock = clock
         self._process = format(int(clock().timestamp()), "X")
         self._numbers = count(1)
@@ -280,7 +284,7 @@ class _Connection:
 
     async def _handle(self, frames: Sequence[mllp.Frame]) -> None:
         registry = self._server.intake.registry
-        read = [self._messages(frame, registry) for frame in frames]
+        read = await self._read_messages(frames, registry)
         if not await self._take([message for messages in read for message in messages]):
             self.end("not-taken")
             return
@@ -288,10 +292,20 @@ class _Connection:
         if answers and not self._is_over:
             await self._write(answers)
 
+    async def _read_messages(self, frames: Sequence[mllp.Frame], registry: Registry) -> list[list[Message]]:
+        """The messages of each frame; large ones are read beside the loop, one after the other."""
+        if self._taking < _LARGE:
+            return [self._messages(frame, registry) for frame in frames]
+        async with self._server.large:
+            return await asyncio.to_thread(lambda: [self._messages(frame, registry) for frame in frames])
+
     def _messages(self, frame: mllp.Frame, registry: Registry) -> list[Message]:
-        if frame.is_whole:
-            return [self._message(each, _decode(each, registry)) for each in mllp.in_frame(frame.content)]
-        return [self._message(frame.content, mllp.too_large(frame.size, self._server.limits.largest))]
+        if not frame.is_whole:
+            return [self._message(frame.content, mllp.too_large(frame.size, self._server.limits.largest))]
+        found = mllp.in_frame(frame.content)
+        if len(found) > mllp.MOST_IN_FRAME:
+            return [self._message(frame.content[: mllp.FIRST_BYTES], mllp.TOO_MANY)]
+        return [self._message(each, _decode(each, registry)) for each in found]
 
     def _message(self, content: bytes, found: list[Event] | Reject) -> Message:
         if isinstance(found, Reject):

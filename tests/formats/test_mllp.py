@@ -13,6 +13,7 @@ from monitor.core.place import Registry
 from monitor.formats.hl7 import decode
 from monitor.formats.mllp import (
     END,
+    MOST_IN_FRAME,
     Answered,
     Frame,
     Framer,
@@ -214,6 +215,10 @@ def test_a_frame_may_hold_a_batch():
 )
 def test_a_frame_that_holds_no_batch_is_one_message_as_it_is(content):
     assert in_frame(content) == [content]
+
+
+def test_no_more_messages_of_a_frame_are_looked_for_than_it_may_have():
+    assert len(in_frame(b"\r".join([ONE] * 3000))) == MOST_IN_FRAME + 1
 
 
 @given(st.binary() | STREAM)

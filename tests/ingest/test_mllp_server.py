@@ -356,6 +356,32 @@ def test_a_message_that_is_too_large_is_refused_in_enhanced_mode_too():
     asyncio.run(run())
 
 
+def test_a_batch_of_too_many_messages_is_refused_and_its_beginning_kept():
+    async def run():
+        async with world() as w:
+            sender = await w.sender()
+            batch = b"BHS|^~\\&|A\r" + adt(1) + b"\rMSH|^~\\&|" * 1500
+            await sender.write(frame(batch) + frame(adt(2)))
+            assert b"\rMSA|AE||too-large: the frame has more than 1000 messages" in await sender.raw()
+            assert await sender.answer() == ("AA", "2")
+            assert w.intake.contents == [batch[:FIRST_BYTES], adt(2)]
+
+    asyncio.run(run())
+
+
+def test_a_large_message_is_read_while_others_are_served():
+    async def run():
+        async with world() as w:
+            large, small = await w.sender(), await w.sender()
+            message = adt(1) + b"\rNTE|||" + b"line\r" * 600_000
+            await large.write(frame(message))
+            assert await small.ask(adt(2)) == ("AA", "2")
+            assert await large.answer() == ("AA", "1")
+            assert w.intake.taken[-1].events[0].patient == "7"
+
+    asyncio.run(run())
+
+
 def grown(before):
     """Bytes by which the largest memory that this process ever had has grown."""
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
