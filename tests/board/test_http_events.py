@@ -223,13 +223,13 @@ def test_a_body_that_turns_out_too_large_is_refused_and_what_was_taken_is_said(s
 def test_a_body_of_a_hundred_megabytes_fills_no_memory():
     async def endless():
         for _ in range(1600):
-            yield b"\n" * 2**16
+            yield (b"x" * 1023 + b"\n") * 64
 
     async def count():
-        bodies = Bodies(Limits(largest_bytes=100 * 2**20, held_bytes=2**18))
+        bodies = Bodies(Limits(largest_bytes=100 * 2**20, held_bytes=2**21))
         return sum([len(each) async for each in bodies.lines(endless(), "", None, at_most=1000)])
 
-    assert asyncio.run(count()) == 1600 * 2**16 + 1
+    assert asyncio.run(count()) == 1600 * 64 + 1
 
 
 def test_bodies_in_memory_together_are_bounded_and_given_back():
