@@ -103,33 +103,36 @@ class AlertmanagerSink:
     async def _tell(self, told: Sequence[tuple[str, Notice]], members: Sequence[_Member]) -> None:
         body: list[dict[str, Any]] = []
         ended: list[tuple[_Known, str, Told]] = []
+        now = self._now()
         for receiver, notice in told:
             known = self._known.setdefault((notice.alert, receiver), _Known(notice))
             if notice.sequence < known.latest.sequence:
                 continue  # it was read before something newer was sent
             known.latest = notice
-            now = Told(labels(receiver, notice), notice)
-            present = _name(now.labels)
+            told_now = Told(labels(receiver, notice), notice)
+            present = _name(told_now.labels)
             if notice.state == "firing" or not known.live:
-                known.live[present] = now
+                known.live[present] = told_now
             for name, each in known.live.items():
                 if notice.state == "firing" and name == present:
-                    body.append(self._alert(receiver, each, ends_at=self._now() + self._lasts))
+                    body.append(self._alert(receiver, each, now, now + self._lasts))
                 else:
-                    body.append(self._alert(receiver, each, ends_at=self._now()))
+                    body.append(self._alert(receiver, each, now, now))
                     ended.append((known, name, each))
         await self._post(body, members)
         for known, name, each in ended:
             if known.live.get(name) is each:
                 del known.live[name]
 
-    def _alert(self, receiver: str, told: Told, ends_at: datetime) -> dict[str, Any]:
+    def _alert(self, receiver: str, told: Told, now: datetime, ends_at: datetime) -> dict[str, Any]:
         notice = shown(told.notice, self._sees(receiver))
         alert: dict[str, Any] = {
             "labels": told.labels,
             "annotations": texts(told.notice, self._sees(receiver)),
-            "startsAt": _text(notice.at),
-            "endsAt": _text(max(ends_at, notice.at)),
+            "startsAt": _text(
+                min(notice.at, self._now())
+            ),  # one that began later than it ends would be refused
+            "endsAt": _text(ends_at),
         }
         if notice.link is not None and notice.link.startswith(("https://", "http://")):
             alert["generatorURL"] = notice.link

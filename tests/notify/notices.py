@@ -44,9 +44,8 @@ FIRING = Notice(
 
 def later(notice=FIRING, **changes):
     """The next change of an alert."""
-    generation, at, number = notice.sequence
-    at = changes.pop("at", at + timedelta(minutes=1))
-    return msgspec.structs.replace(notice, at=at, sequence=(generation, at, number), **changes)
+    at = changes.pop("at", notice.at + timedelta(minutes=1))
+    return msgspec.structs.replace(notice, at=at, sequence=(1, at, 0), **changes)
 
 
 def resolved(reason="late", **changes):

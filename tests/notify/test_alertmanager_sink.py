@@ -136,6 +136,19 @@ def test_an_end_that_could_not_be_told_is_told_with_what_follows(world):
     assert world.told()[-1] == [(LABELS, False), (raised, True)]
 
 
+def test_no_alert_ends_before_it_began_though_the_clock_went_back(world):
+    ahead = NOW + timedelta(hours=1)
+
+    async def fire_and_resolve(sink):
+        await sink.send([delivery(later(at=ahead))])
+        await sink.send([delivery(later(at=ahead + timedelta(minutes=1), state="resolved", reason="late"))])
+
+    world.run(fire_and_resolve)
+    for [alert] in world.bodies():
+        assert datetime.fromisoformat(alert["startsAt"]) <= datetime.fromisoformat(alert["endsAt"])
+    assert [fires for [(_, fires)] in world.told()] == [True, False]
+
+
 def test_receivers_are_told_apart(world):
     async def escalate(sink):
         await sink.send([delivery()])
