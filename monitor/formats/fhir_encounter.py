@@ -14,6 +14,7 @@ from monitor.core.text import globbed
 from monitor.formats import canonical
 from monitor.formats.fhir_place import Spot, spots
 from monitor.formats.fhir_resource import (
+    Admission,
     Concept,
     Encounter,
     Identifier,
@@ -123,44 +124,36 @@ def _course(encounter: Encounter, around: Around) -> Course:
     subject = encounter.subject
     patient = around.resources.patient(subject.reference)
     key, is_chosen = _patient_key(subject, patient, around.profile)
-    status = encounter.status
-    subject_status = encounter.subject_status.word() if encounter.subject_status else None
-    period = encounter.actual_period or encounter.period or Period()
-    admission = encounter.admission or encounter.hospitalization
-    is_planned = status == "planned"
     read = _Read(encounter, around)
     course = Course(
         patient=key,
         is_patient_chosen=is_chosen,
         subject=subject.reference,
         encounter=_visit_number(encounter),
-        is_void=status in _VOID,
-        is_planned=is_planned,
-        planned_at=next((when for each, when, _ in read.statuses() if each == "planned"), None),
+        is_void=encounter.status in _VOID,
+        is_planned=encounter.status == "planned",
+        is_ended=encounter.status in _ENDED,
+        planned_at=next((when for status, when, _ in read.statuses() if status == "planned"), None),
+        planned_for=read.time(encounter.planned_start, "plannedStartDate"),
         classes=read.classes(),
-        is_ended=status in _ENDED,
-        service=_word(encounter.service_type),
         marks={"test": True} if _is_test(encounter, patient, key, around.profile) else {},
     )
-    planned_for = read.time(encounter.planned_start, "plannedStartDate")
+    period = encounter.actual_period or encounter.period or Period()
     began, ended = read.time(period.start, "period.start"), read.time(period.end, "period.end")
-    if is_planned:
-        course.planned_for = planned_for or began
+    if course.is_planned:
+        course.planned_for = course.planned_for or began
         course.planned_place = next((each.place for each in read.spots(planned=True)), None)
         return course
-    course.planned_for = planned_for
     course.began = began
     course.ended = ended if course.is_ended else None
-    course.stays = read.stays(course.service)
-    course.leaves, course.is_on_leave = read.leaves(
-        is_on_leave=status in _ON_LEAVE or subject_status in _ON_LEAVE
-    )
-    if admission:
-        course.arrival = {"admit_source": _word(admission.admit_source)}
-        course.departure = {
-            "disposition": _word(admission.discharge_disposition),
-            "discharged_to": _called(admission.destination),
-        }
+    course.stays = read.stays()
+    course.leaves, course.is_on_leave = read.leaves()
+    admission = encounter.admission or encounter.hospitalization or Admission()
+    course.arrival = {"admit_source": _word(admission.admit_source)}
+    course.departure = {
+        "disposition": _word(admission.discharge_disposition),
+        "discharged_to": _called(admission.destination),
+    }
     return course
 
 
@@ -185,15 +178,11 @@ class _Read:
     def spots(self, *, planned: bool = False) -> list[Spot]:
         return spots(self._encounter.location, self._around.resources, self._around.registry, planned=planned)
 
-    def stays(self, service: str | None) -> list[Stay]:
+    def stays(self) -> list[Stay]:
         """The stays with a time, in order; where none has one, the last place alone."""
+        service = _word(self._encounter.service_type)
         found = [
-            Stay(
-                spot.place,
-                self.time(spot.period.start if spot.period else None, "location.period.start"),
-                service,
-            )
-            for spot in self.spots()
+            Stay(spot.place, self.time(spot.since, "location.period.start"), service) for spot in self.spots()
         ]
         timed = [stay for stay in found if stay.since]
         return sorted(timed, key=lambda stay: _at(stay.since)) if timed else found[-1:]
@@ -227,8 +216,10 @@ class _Read:
             if since is not None:
                 yield each.status, since, self.time(each.period.end, "statusHistory.period.end")
 
-    def leaves(self, *, is_on_leave: bool) -> tuple[list[Leave], bool | None]:
+    def leaves(self) -> tuple[list[Leave], bool | None]:
         """The leaves with their times, and None; where nothing tells the past, whether there is one now."""
+        subject_status = _word(self._encounter.subject_status)
+        is_on_leave = self._encounter.status in _ON_LEAVE or subject_status in _ON_LEAVE
         told = list(self.statuses())
         if not told:
             return [], is_on_leave
@@ -320,7 +311,7 @@ def _fits(identifier: Identifier, wanted: PatientIdChoice) -> bool:
 def _referred(reference: str) -> str:
     """The id of the patient that a reference leads to outside of the document; none where it leads to something else."""
     path = reference.partition("/_history/")[0].split("/")
-    is_patient = "Patient" in path[:-1] or reference.startswith("urn:")
+    is_patient = ("Patient" in path[:-1] and path[-1]) or reference.startswith("urn:")
     return tail(reference) if is_patient else ""
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from monitor.core.place import PARTS, Registry
-from monitor.formats.fhir_resource import AtLocation, Location, Period, Reference, Resources
+from monitor.formats.fhir_resource import AtLocation, Location, Reference, Resources, tail
 
 _PART: Final = {"wa": 0, "ro": 1, "bd": 2, "si": 3, "bu": 6, "lvl": 7}
 """Which part of an HL7 PL a Location of this `physicalType` or `form` is; any other is a point of care."""
-_LEVELS: Final = ("wa", "", "ro", "bd", "wi", "lvl", "bu", "si")
-"""Levels in the order in which they are followed, where the registry knows as many places of each."""
+_FOLLOWED: Final = {"ro": 1, "bd": 2, "wi": 3, "lvl": 3, "bu": 3, "si": 3}
+"""In which order levels are looked at; first of all wards and whatever else a team may work in."""
 _NOT_THERE: Final = frozenset({"planned", "reserved"})
 _DEEPEST: Final = 10
 
@@ -24,7 +24,7 @@ class Spot(NamedTuple):
 
     level: str
     place: str
-    period: Period | None
+    since: str | None
 
 
 class _Known(NamedTuple):
@@ -32,7 +32,7 @@ class _Known(NamedTuple):
 
     level: str
     chain: list[tuple[str, str]]
-    period: Period | None
+    since: str | None
 
 
 def spots(
@@ -40,27 +40,44 @@ def spots(
 ) -> list[Spot]:
     """The stays of one level, in the order in which they are listed; or, if `planned`, where the patient is to come."""
     known = [
-        _Known(*_chain(each, resources, registry), each.period)
+        _Known(*_chain(each, resources, registry), _since(each))
         for each in entries
         if (each.status in _NOT_THERE) == planned and not _is_past(each)
     ]
-    found = [Spot(each.level, _place(each, known, registry), each.period) for each in known]
+    found = [Spot(each.level, _place(each, known, registry), each.since) for each in known]
     found = [each for each in found if each.place]
-    if not found:
-        return []
-    level = min({each.level for each in found}, key=lambda level: _preference(level, found, registry))
-    return [each for each in found if each.level == level]
+    followed = min((_preference(each, registry) for each in found), default=None)
+    found = [each for each in found if followed and _order(each) == followed[1]]
+    return [each for each in found if not _is_beside(each, found, registry)]
+
+
+def _order(spot: Spot) -> int:
+    return _FOLLOWED.get(spot.level, 0)
+
+
+def _preference(spot: Spot, registry: Registry) -> tuple[bool, int, bool]:
+    """What sorts a place that a microsystem owns before others, then by level."""
+    return (not registry.is_mapped(spot.place), _order(spot), spot.level != "wa")
+
+
+def _is_beside(spot: Spot, found: Sequence[Spot], registry: Registry) -> bool:
+    """Whether one of another level, since just the same time (a date is none), says better where the patient is."""
+    if spot.since is None or "T" not in spot.since:
+        return False
+    own = _preference(spot, registry)
+    return any(
+        each.level != spot.level and each.since == spot.since and _preference(each, registry) < own
+        for each in found
+    )
+
+
+def _since(entry: AtLocation) -> str | None:
+    return entry.period.start if entry.period else None
 
 
 def _is_past(entry: AtLocation) -> bool:
     """Whether the patient has been there and nobody says when."""
-    return entry.status == "completed" and (entry.period is None or entry.period.start is None)
-
-
-def _preference(level: str, found: Sequence[Spot], registry: Registry) -> tuple[int, int, str]:
-    """The level of most places that a microsystem owns comes first, then the one that stands first in `_LEVELS`."""
-    owned = sum(each.level == level and registry.is_mapped(each.place) for each in found)
-    return (-owned, _LEVELS.index(level) if level in _LEVELS else 1, level)
+    return entry.status == "completed" and _since(entry) is None
 
 
 def _chain(entry: AtLocation, resources: Resources, registry: Registry) -> tuple[str, list[tuple[str, str]]]:
@@ -89,19 +106,18 @@ def _name(reference: Reference, location: Location | None, is_mapped: Callable[[
     if reference.identifier:
         names.append(reference.identifier.value)
     names += [location.name if location else "", reference.display]
-    plain = reference.reference.partition("/_history/")[0]
-    names.append(location.id if location and location.id else plain.rpartition("/")[2].removeprefix("#"))
+    names.append(location.id if location and location.id else tail(reference.reference).removeprefix("#"))
     given = [name for each in names if (name := each.strip())]
     return next(filter(is_mapped, given), given[0] if given else "")
 
 
 def _place(spot: _Known, listed: Sequence[_Known], registry: Registry) -> str:
-    """The place as an HL7 PL, of what is above it and of what is listed beside it for just the same period.
+    """The place as an HL7 PL, of what is above it and of what is listed beside it since just the same time.
 
-    Where the registry does not know the whole, but a part of it, nearest first, that part's name.
+    Ends do not count: a bed may be left before its ward is, and the stay must not change its name for that. Where the registry does not know the whole, but a part of it, nearest first, that part's name.
     """
     parts = [""] * len(PARTS)
-    beside = [each for each in listed if each.period == spot.period]
+    beside = [each for each in listed if each.since == spot.since]
     for chain in (spot.chain, *(each.chain for each in beside if each.level != spot.level)):
         for level, name in chain:
             part = _PART.get(level, 0)

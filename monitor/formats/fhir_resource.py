@@ -227,7 +227,9 @@ _location_of = msgspec.json.Decoder(Location).decode
 
 def tail(reference: str) -> str:
     """The id in a reference: of `Patient/12`, `https://.../Patient/12/_history/3` and `urn:uuid:12`."""
-    return reference.partition("/_history/")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    if reference.startswith("urn:"):
+        return reference.rpartition(":")[2]
+    return reference.partition("/_history/")[0].rstrip("/").rpartition("/")[2]
 
 
 class Resources:

@@ -80,7 +80,6 @@ class Course(msgspec.Struct, kw_only=True):
     """Whether the patient is on leave now; None where `leaves` says since when."""
     is_ended: bool = False
     ended: When | None = None
-    service: str | None = None
     marks: Attributes = {}
     """Attributes of all its events."""
     arrival: Attributes = {}
@@ -277,7 +276,7 @@ class _Teller:
 
     def _event(self, name: str, kind: str, when: When, to: str | None, attributes: Attributes) -> Event:
         return Event(
-            id=f"{_escaped(self._visit.key)}/{name}",
+            id=f"{_escaped(self._visit.key).replace('/', '%2F')}/{name}",
             type=kind,
             patient=self._course.patient,
             encounter=self._course.encounter,

@@ -203,11 +203,28 @@ def test_the_ward_is_followed_not_the_bed():
 
 def test_the_level_that_the_registry_knows_is_followed():
     document = encounter(
-        at("Tower B", "10:00", **level("wa")),
-        at("ED", "10:00", "12:00", **level("area")),
-        at("4W", "12:00", **level("area")),
+        at("Tower B", "10:00", **level("bu")),
+        at("Zone 1", "10:00", "12:00", **level("wi")),
+        at("ED", "10:00", "12:00", **level("ro")),
+        at("4W", "12:00", **level("ro")),
     )
     assert story(document) == ["10:00 register ED", "12:00 transfer 4W"]
+
+
+def test_wards_and_other_places_of_care_are_one_level():
+    document = encounter(
+        at("ED", "10:00", "12:00", **level("area")),
+        at("5E", "12:00", "13:00"),
+        at("4W", "13:00", **level("wa")),
+        at("Surgery", "13:00", **level("area")),
+        at("9", "13:00", **level("ro")),
+    )
+    assert story(document) == ["10:00 register ED", "12:00 transfer 5E", "13:00 transfer 4W^9"]
+
+
+def test_where_the_registry_knows_no_place_the_ward_is_followed():
+    document = encounter(at("RGH", "10:00", **level("si")), at("9E", "10:00", **level("wa")))
+    assert story(document) == ["10:00 register 9E^^^RGH"]
 
 
 def test_a_location_that_is_sent_says_its_code_and_what_is_above_it():

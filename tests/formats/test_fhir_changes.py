@@ -174,6 +174,16 @@ def test_a_version_without_the_patient_leaves_the_identifier_as_it_was():
     assert [(told(each), each.patient) for each in said[1]] == [("14:00 transfer 4W", "0817")]
 
 
+def test_a_move_from_bed_to_bed_inside_the_ward_tells_nothing():
+    def level(code):
+        return {"physicalType": {"coding": [{"code": code}]}}
+
+    ward, bed = at("4W", "10:00", **level("wa")), at("1", "10:00", **level("bd"))
+    left, next_bed = at("1", "10:00", "12:00", **level("bd")), at("2", "12:00", **level("bd"))
+    said, _ = follow(encounter(ward, bed, made="11:00"), encounter(ward, left, next_bed, made="13:00"))
+    assert [words(each) for each in said] == [["10:00 register 4W^^1"], []]
+
+
 # --- what is only seen ------------------------------------------------------------------------------------------
 
 
