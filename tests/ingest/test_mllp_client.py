@@ -24,7 +24,7 @@ from monitor.formats.mllp import Framer, acknowledge, frame
 from monitor.ingest.mllp_client import Patience, Tally, Target, Unanswered, client_tls, send
 from monitor.ingest.mllp_server import server_tls
 
-PATIENCE = Patience(answer_seconds=0.3, message_seconds=3)
+PATIENCE = Patience(answer_seconds=0.5, message_seconds=10)
 
 
 @asynccontextmanager
@@ -219,9 +219,8 @@ def test_speed_keeps_the_times_of_the_messages_and_passes_over_what_has_none():
             await send(sent, Target("127.0.0.1", w.port), speed=100)
             assert w.intake.contents == sent
         waits = [time - times[0] for time in times]
-        assert waits[1] == pytest.approx(0.2, abs=0.06)
-        assert waits[3] == pytest.approx(0.2, abs=0.06)
-        assert waits[4] == pytest.approx(0.3, abs=0.06)
+        assert 0.19 < waits[1] <= waits[2] <= waits[3] < 1
+        assert 0.29 < waits[4] < 1
 
     asyncio.run(run())
 

@@ -476,12 +476,12 @@ def test_what_speaks_another_protocol_is_given_up():
 
 def test_the_time_that_the_disk_takes_is_not_counted_against_a_sender():
     async def run():
-        async with world(message_within=0.1) as w:
+        async with world(message_within=0.3) as w:
             w.intake.may_take.clear()
             sender = await w.sender()
             await sender.write(frame(adt(1)) + frame(adt(2))[:30])
             await until(lambda: w.intake.waiting)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
             w.intake.may_take.set()
             assert await sender.answer() == ("AA", "1")
             await sender.write(frame(adt(2))[30:])
