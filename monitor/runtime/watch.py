@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from watchfiles import awatch
-
 from monitor.ingest.files import yaml_files
+from monitor.ingest.moments import moments
 
 _AT_MOST: Final = 10
 """Looks for which files that go on changing are waited for."""
@@ -29,7 +27,7 @@ async def watch(
     """
     with _hung_up() as asked:
         known = await asyncio.to_thread(_state, paths)
-        async for _ in _moments(paths, every_seconds):
+        async for _ in moments(paths, every_seconds):
             now = await asyncio.to_thread(_state, paths)
             if now == known and not asked.is_set():
                 continue
@@ -47,36 +45,6 @@ async def _at_rest(paths: Sequence[str], state: State, every_seconds: float) -> 
             break
         state = now
     return state
-
-
-async def _moments(paths: Sequence[str], every_seconds: float) -> AsyncIterator[None]:
-    """Moments at which to look: when the system tells of a change nearby, and now and then in any case."""
-    while True:
-        folders = await asyncio.to_thread(_folders, paths)
-        if not folders:
-            await asyncio.sleep(every_seconds)
-            yield
-            continue
-        milliseconds = max(1, int(1000 * every_seconds))
-        with suppress(OSError, RuntimeError):  # a folder has gone, or the system has no watches left
-            async for _ in awatch(
-                *folders,
-                watch_filter=None,
-                recursive=False,
-                debounce=min(milliseconds, 200),
-                rust_timeout=milliseconds,
-                yield_on_timeout=True,
-            ):
-                yield
-                if await asyncio.to_thread(_folders, paths) != folders:
-                    break
-        await asyncio.sleep(every_seconds / 5)
-
-
-def _folders(paths: Iterable[str]) -> list[str]:
-    """The directories in which something may change, as far as they exist."""
-    near = {path if Path(path).is_dir() else os.path.dirname(path) or "." for path in paths}  # noqa: PTH120 - a Path forgets `./`
-    return sorted(each for each in near if Path(each).is_dir())
 
 
 def _state(paths: Iterable[str]) -> State:

@@ -23,7 +23,7 @@ RESERVED = {
     "starlette": {"board/", "ingest/http.py"},
     "structlog": {"log.py"},
     "uvicorn": {"runtime/service.py", "commands/run.py"},
-    "watchfiles": {"runtime/watch.py", "ingest/follow.py"},
+    "watchfiles": {"ingest/moments.py"},
     "yaml": {"rulefile/document.py", "rulefile/scenario.py", "settings.py"},
 }
 EVERYWHERE = {"msgspec", "pydantic", "pydantic_core"}
