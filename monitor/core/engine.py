@@ -119,6 +119,11 @@ class Engine:
         for chart in self._recalled(events, now):
             yield from self._stays_of(chart)
 
+    @property
+    def in_memory(self) -> int:
+        """Patient keys whose journeys are not folded."""
+        return len(self._charts)
+
     def next_due(self) -> datetime | None:
         """The next instant at which something may change without an event."""
         return self._due[0][0] if self._due else None

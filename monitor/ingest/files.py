@@ -40,7 +40,7 @@ _LOOKED_AT: Final = 65_536
 _XES = re.compile(rb"<(?:\w+:)?log[\s>/]")
 _HL7 = re.compile(rb"(?:^|[\r\n\x0b])[ \t]*(?:MSH|FHS|BHS)[^\w\s]")
 _JSON_LINE = re.compile(rb"^[ \t]*\{", re.MULTILINE)
-_PACK: Final = "pack:"
+PACK: Final = "pack:"
 
 
 class Unreadable(Exception):  # noqa: N818 - named for what the file is
@@ -77,18 +77,27 @@ def rule_files(paths: Sequence[str], stdin: BinaryIO) -> list[tuple[str, bytes]]
     """The rule files that paths name: files, all `*.yaml` below directories, and `pack:NAME`. Raises `Unreadable`."""
     found = []
     for path in paths:
-        if path.startswith(_PACK):
+        if path.startswith(PACK):
             found.append((path, _pack(path)))
         else:
-            found.extend((name, whole(name, stdin)) for name in _yaml_files(path))
+            found.extend((name, whole(name, stdin)) for name in yaml_files(path))
     return found
 
 
-def _yaml_files(path: str) -> list[str]:
+def yaml_files(path: str) -> list[str]:
+    """A file, or the rule files below a directory; hidden ones are not, nor what lies in hidden directories.
+
+    (Kubernetes keeps each version of a mounted directory in a hidden one, and links to the files of the present one.)
+    """
     if not Path(path).is_dir():
         return [path]
     below = sorted(each for suffix in ("yaml", "yml") for each in Path(path).rglob(f"*.{suffix}"))
-    return [str(each) for each in below if each.name != REGISTRY_FILE]
+    return [str(each) for each in below if each.name != REGISTRY_FILE and not is_hidden(each, Path(path))]
+
+
+def is_hidden(file: Path, folder: Path) -> bool:
+    """Whether a file below a directory, or a directory between the two, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _pack(path: str) -> bytes:
@@ -96,7 +105,7 @@ def _pack(path: str) -> bytes:
     packs = installed if installed.is_dir() else Path(__file__).parents[2] / "rules"
     names = {each.name.removesuffix(".yaml"): each for each in packs.iterdir() if each.name.endswith(".yaml")}
     names.pop(REGISTRY_FILE.removesuffix(".yaml"), None)
-    name = path.removeprefix(_PACK)
+    name = path.removeprefix(PACK)
     if name not in names:
         raise Unreadable(path, f"there is no such pack; there are {', '.join(sorted(names)) or 'none'}")
     return names[name].read_bytes()

@@ -33,9 +33,13 @@ class LiveClock:
     nothing overdue. Sleep is no leap: the steady clock knows of it.
     """
 
-    def __init__(self, wall: Callable[[], datetime] = wall, steady: Callable[[], float] = steady) -> None:
+    def __init__(
+        self, wall: Callable[[], datetime] = wall, steady: Callable[[], float] = steady, speed: float = 1
+    ) -> None:
+        """`speed`: how many times faster than life both run."""
         self._wall = wall
         self._steady = steady
+        self._speed = speed
         self._last = wall()
         self._apart = self._last - _as_moment(steady())
         """How far the wall clock lies ahead of the steady one."""
@@ -53,7 +57,7 @@ class LiveClock:
         def passed() -> float:
             return (steady() - began) * speed
 
-        return cls(lambda: start + timedelta(seconds=passed()), passed)
+        return cls(lambda: start + timedelta(seconds=passed()), passed, speed)
 
     def not_before(self, moment: datetime) -> None:
         """What has been judged before the start is judged."""
@@ -72,6 +76,10 @@ class LiveClock:
         if self.now() == last:
             self._last = last + _MICROSECOND
         return self._last
+
+    def seconds_until(self, moment: datetime) -> float:
+        """How many seconds of life there are until a moment; negative for one that is past."""
+        return (moment - self.now()).total_seconds() / self._speed
 
     def _believed(self, told: datetime) -> datetime:
         """The wall clock's time, or for a while after it leapt forward what it would be had it not."""

@@ -139,9 +139,13 @@ class Store:
 
     # At the start
 
-    def facts(self, patient: str) -> bytes:
-        """The facts known under a patient key, in order of arrival, as `Engine.load` takes them: a JSON array of events."""
-        return b"[" + b",".join([body for _, body in self._all(_FACTS_OF, patient)]) + b"]"
+    def facts(self, patient: str, before: datetime | None = None) -> bytes:
+        """The facts known under a patient key, in order of arrival, as `Engine.load` takes them: a JSON array of events.
+
+        All of them, or those that arrived before an instant.
+        """
+        limit = _LAST if before is None else micros(before)
+        return b"[" + b",".join([body for (body,) in self._all(_FACTS_BEFORE, patient, limit)]) + b"]"
 
     def events(self, patients: Iterable[str] | None = None) -> Iterator[Event]:
         """The facts of some patients, or of all, in order of arrival."""
@@ -225,7 +229,6 @@ def _opened(path: Path) -> Connection:
     was_cut_off = log.exists() and log.stat().st_size > 0
     connection = connect(path)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
         migrate(connection, path)
         if was_cut_off:
             _check(connection, path)
@@ -247,6 +250,10 @@ def _check(connection: Connection, path: Path) -> None:
 
 _FACTS_OF: Final = """
     SELECT number, body FROM facts WHERE patient = (SELECT number FROM patients WHERE patient = ?) ORDER BY number"""
+_FACTS_BEFORE: Final = """
+    SELECT body FROM facts
+    WHERE patient = (SELECT number FROM patients WHERE patient = ?) AND arrived_at < ? ORDER BY number"""
+_LAST: Final = (1 << 63) - 1
 _FACTS_AFTER: Final = "SELECT number, body FROM facts WHERE number > ? ORDER BY number LIMIT 1000"
 _FOLDED: Final = """
     SELECT p.patient, due_at, phase, is_over FROM folded AS f JOIN patients AS p ON p.number = f.patient"""

@@ -1,0 +1,409 @@
+"""What the live service does with messages and time: facts on disk, verdicts, notices. For one thread, the lane's.
+
+`write` makes messages durable, `judge` shows them to the engine. What changes is written with the next batch, and so
+reaches whoever reads and delivers. After a crash nothing of that is missing: it follows from the facts again, and is
+compared with what was written before (contract, section 6, at its end).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Final, NamedTuple, Protocol
+
+from monitor.core.change import AlertChange, CaseVerdict, Change, VerdictChange, id_of
+from monitor.core.engine import Engine
+from monitor.core.event import Event
+from monitor.core.place import Registry
+from monitor.core.rule import CaseRule, Rule
+from monitor.core.verdict import Case
+from monitor.formats import fhir
+from monitor.formats.fhir import Visit
+from monitor.formats.reject import Reject
+from monitor.ingest.intake import Message, Position
+from monitor.notify.notice import Notice
+from monitor.notify.routing import Router, notify_roles
+from monitor.notify.tell import notice
+from monitor.runtime.batch import Asked, Batch, Folded, Kept
+from monitor.runtime.clock import LiveClock
+from monitor.runtime.database import StoreError
+from monitor.runtime.recorded import heartbeat
+from monitor.runtime.shelf import DiskShelf
+from monitor.runtime.store import Store
+
+_DIGEST: Final = "rules-digest"
+_GENERATION: Final = "rules-generation"
+_FEED: Final = "feed"
+"""What stands for a rule in the alerts of feeds."""
+_QUIET_FOR: Final = timedelta(minutes=5)
+"""A journey of which nothing was heard for so long need not be in memory."""
+_FOLDED_AT_ONCE: Final = 300
+"""Journeys, so that no pause is long."""
+_RELIVED_AT_ONCE: Final = 500
+_MOST_HOT: Final = 5_000
+"""With more journeys in memory, some are folded even while messages come."""
+_LOOK_AROUND: Final = timedelta(seconds=2)
+"""How often, of the engine's time at most, to see whether anything else is to be done."""
+_FORGET_EVERY: Final = timedelta(hours=1)
+
+
+class Loaded(NamedTuple):
+    """Rules and registry, as one state of their files."""
+
+    rules: Sequence[Rule]
+    registry: Registry
+    digest: str
+    """Differs when what the rules mean may differ."""
+
+
+class Watcher(Protocol):
+    """What is counted and logged of all this; nothing in it may name a patient."""
+
+    def took(self, events: Sequence[Event], rejects: Sequence[Kept], at: datetime) -> None: ...
+    def judged(self, change: VerdictChange, told: CaseVerdict | None) -> None: ...
+    def alerted(self, told: Notice) -> None: ...
+    def wrote(self, seconds: float) -> None: ...
+    def failed(self, what: str, error: Exception) -> None: ...
+    def mended(self, what: str) -> None: ...
+
+
+class _News:
+    """What has come of the facts and the time, and is to be written."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[Case, CaseVerdict] = {}
+        self.gone: dict[str, None] = {}
+        self.notices: list[Notice] = []
+        self.deliveries: list[tuple[str, str, Notice]] = []
+        self.folded: list[Folded] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.verdicts or self.gone or self.notices or self.folded)
+
+
+class Live:
+    """The engine over the store, by the clock."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: LiveClock,
+        loaded: Loaded,
+        router: Callable[[Registry], Router],
+        watcher: Watcher,
+        *,
+        link: str | None = None,
+        wake: Callable[[], None] = lambda: None,
+        read_again: Callable[[Asked, Registry], Message] | None = None,
+        horizon: timedelta = timedelta(days=45),
+    ) -> None:
+        """`wake` is called when there are deliveries; `read_again` decodes a reject that someone wants tried again."""
+        self._store = store
+        self._clock = clock
+        self._loaded = loaded
+        self._make_router = router
+        self._watcher = watcher
+        self._link = link
+        self._wake = wake
+        self._read_again = read_again
+        self._horizon = horizon
+        self._started_at = self._look_at = self._forget_at = clock.now()
+        self._facts: list[Event] = []
+        """Written, and not shown to the engine yet."""
+        self._news = _News()
+        self._told: dict[str, Notice] = {}
+        """At the start: alerts as they were told before, until they have been compared."""
+        self._left_out: set[str] = set()
+        """Patients whose journeys could not be read; their facts are kept."""
+
+    @property
+    def registry(self) -> Registry:
+        return self._loaded.registry
+
+    @property
+    def loaded(self) -> Loaded:
+        return self._loaded
+
+    # At the start, and after a reload
+
+    def use(self, loaded: Loaded) -> None:
+        """Put other rules and another registry over the same facts; what then differs from what was told is told."""
+        self._loaded = loaded
+        self.begin()
+
+    def begin(self) -> None:
+        """Go on from what is on disk: journeys, deadlines, alerts; then judge what fell due meanwhile. Raises `StoreError`."""
+        store = self._store
+        if store.recall(_DIGEST) != self._loaded.digest:
+            generation = int(store.recall(_GENERATION) or -1) + 1
+            store.begin_generation({_DIGEST: self._loaded.digest, _GENERATION: str(generation)})
+        known = store.clock() or self._clock.now()
+        self._clock.not_before(known)
+        asleep = [each for each in store.folded() if each.due_at is None or each.due_at > known]
+        self._make_engine(known, asleep)
+        self._news, self._facts = _News(), []
+        self._told = {each.alert: each for each in store.alerts_known()}
+        self._relive_all()
+        self._advance(self._clock.next())
+        self._withdraw([each for each in self._told.values() if each.rule == _FEED])
+        self._told = {}
+
+    def _make_engine(self, now: datetime, asleep: Sequence[Folded]) -> None:
+        loaded, store = self._loaded, self._store
+        self._rules = {rule.id: rule for rule in loaded.rules}
+        self._router = self._make_router(loaded.registry)
+        self._shelf = DiskShelf(store.facts, (each.patient for each in asleep))
+        self._engine = Engine(
+            [rule for rule in loaded.rules if isinstance(rule, CaseRule)],
+            loaded.registry,
+            generation=int(store.recall(_GENERATION) or 0),
+            listened=[
+                name for name, each in loaded.registry.sources.items() if each.silent_after is not None
+            ],
+            shelf=self._shelf,
+        )
+        dues = ((each.due_at, each.phase) if each.due_at else None for each in asleep)
+        self._engine.resume(now, zip((each.patient for each in asleep), dues, strict=True))
+        for source, runs in store.heard().items():
+            self._engine.heard(source, (moment for run in runs for moment in run))
+
+    def _relive_all(self) -> None:
+        """Live the journeys again that are not asleep, those that merges link together, and write how they stand."""
+        links = self._store.links()
+        told: dict[str, list[str]] = defaultdict(list)
+        for each in self._told.values():
+            told[each.patient].append(each.alert)
+        lived: set[str] = set()
+        awake = [patient for patient in self._store.patients() if patient not in self._shelf]
+        for start in range(0, len(awake), _RELIVED_AT_ONCE):
+            patients = set()
+            for patient in awake[start : start + _RELIVED_AT_ONCE]:
+                patients |= _linked(patient, links) - lived
+            lived |= patients
+            self._relive(patients)
+            alerts = [alert for patient in patients for alert in told.get(patient, ())]
+            self._withdraw([self._told.pop(alert) for alert in alerts if alert in self._told])
+            if len(awake) > _MOST_HOT:
+                self._fold(timedelta(0), len(patients))
+
+    def _relive(self, patients: Collection[str]) -> None:
+        verdicts: list[CaseVerdict] = []
+        for patient in patients:
+            try:
+                self._tell(self._engine.load(patient, self._store.facts(patient)))
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one journey that cannot be read must not silence all others
+                self._watcher.failed("journey", error)
+                self._left_out.add(patient)
+        for patient in patients:
+            if patient not in self._shelf:
+                _, of_chart, alerts = self._engine.stands(patient)
+                verdicts += of_chart
+                for change in alerts:
+                    self._compare(change)
+        self._write(Batch(clock=self._engine.now[0], anew=sorted(patients), verdicts=verdicts))
+
+    def _compare(self, change: AlertChange) -> None:
+        """Tell how an alert stands, if that has not been told; one that is over and was never told is no news."""
+        if change.alert in self._told or change.state == "firing":
+            self._alert(change)
+
+    def _withdraw(self, left: Iterable[Notice]) -> None:
+        """Tell that alerts are withdrawn which were told, and of which the rules now know nothing."""
+        for each in left:
+            if each.state == "firing":
+                now = self._engine.now[0]
+                each.state, each.reason, each.at = "resolved", "withdrawn", now
+                each.sequence = (self._engine.generation, now, 0)
+                self._send(each, ())
+
+    # Messages in
+
+    def write(
+        self,
+        messages: Sequence[Message],
+        positions: Sequence[Position],
+        retried: Sequence[tuple[int, Reject | None]] = (),
+    ) -> None:
+        """Make messages durable, and what has come of those before them. Raises `StoreError`: nothing was written."""
+        arrived_at = self._clock.next()
+        batch = Batch(clock=arrived_at, positions=list(positions), retried=list(retried))
+        visits: dict[tuple[str, str], Visit] = {}
+        events = [event for message in messages for event in self._sorted(message, arrived_at, batch, visits)]
+        for event in events:
+            event.arrived_at = batch.heard[event.source] = arrived_at
+        batch.facts = [event for event in events if self._engine.keeps(event)]
+        batch.visits = list(visits.values())
+        self._write(batch)
+        self._watcher.took(events, batch.rejects, arrived_at)
+        self._facts = batch.facts
+        self._shelf.before = arrived_at
+        for source in batch.heard.keys() - {event.source for event in batch.facts}:
+            self._facts.append(heartbeat(source, arrived_at))
+
+    def _sorted(
+        self, message: Message, at: datetime, batch: Batch, visits: dict[tuple[str, str], Visit]
+    ) -> list[Event]:
+        """The events of a message; what cannot be used of it goes to the rejects of the batch."""
+        events, reject = message.events, message.reject
+        if message.visit is not None:
+            key = (message.visit.source, message.visit.key)
+            try:
+                events, visits[key] = fhir.changes(message.visit, visits.get(key) or self._store.visit(*key))
+            except (ValueError, LookupError, TypeError):
+                reject = Reject("visit-not-compared", "its versions cannot be compared; please report it")
+        if reject is not None and not batch.retried:
+            batch.rejects.append(_kept(message, reject, at))
+        return events
+
+    def _write(self, batch: Batch) -> None:
+        """Write a batch together with the news, which are then no more."""
+        news = self._news
+        batch.verdicts += news.verdicts.values()
+        batch.gone += news.gone
+        batch.notices += news.notices
+        batch.deliveries += news.deliveries
+        batch.folded += news.folded
+        batch.hot += self._shelf.unfolded
+        began = perf_counter()
+        self._store.write(batch)
+        self._watcher.wrote(perf_counter() - began)
+        self._watcher.mended("store")
+        self._news = _News()
+        self._shelf.unfolded.clear()
+        if batch.deliveries:
+            self._wake()
+
+    # Conclusions
+
+    def judge(self) -> None:
+        """Show the engine what was written, move its clock to the present, and do what else is to be done now and then."""
+        facts, self._facts = self._facts, []
+        for event in facts:
+            if event.patient in self._left_out:
+                continue
+            self._tell(self._engine.observe(event))
+        self._shelf.before = None
+        self._advance(self._clock.next())
+        now = self._engine.now[0]
+        if now >= self._look_at or self._engine.in_memory > _MOST_HOT:
+            self._look_at = now + _LOOK_AROUND
+            self._fold(_QUIET_FOR, _FOLDED_AT_ONCE)
+            self._try_again()
+            self._forget(now)
+
+    def has_news(self) -> bool:
+        """Whether conclusions wait to be written."""
+        return bool(self._news)
+
+    def seconds_until_due(self) -> float:
+        """How long nothing will happen, if nothing comes."""
+        due = self._engine.next_due()
+        return 1.0 if due is None else max(self._clock.seconds_until(due), 0.001)
+
+    def position(self, name: str) -> str | None:
+        return self._store.position(name)
+
+    def failed(self, error: Exception) -> None:
+        """Something could not be done; it is tried again."""
+        self._watcher.failed("store", error)
+
+    def _advance(self, now: datetime) -> None:
+        self._tell(self._engine.advance(now))
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if isinstance(change, VerdictChange):
+                self._verdict(change)
+            else:
+                self._alert(change)
+
+    def _verdict(self, change: VerdictChange) -> None:
+        case, told, news = change.of, self._engine.verdict(change.of), self._news
+        if told is None:
+            news.verdicts.pop(case, None)
+            news.gone[id_of(case)] = None
+        else:
+            news.verdicts[case] = told
+            if news.gone:
+                news.gone.pop(told.case, None)
+        self._watcher.judged(change, told)
+
+    def _alert(self, change: AlertChange) -> None:
+        was = self._told.pop(change.alert, None) if self._told else None
+        if was is not None and (was.state, was.level, was.reason) == (
+            change.state,
+            change.level,
+            change.reason,
+        ):
+            return
+        rule = self._rules.get(change.rule)
+        told = notice(
+            change,
+            rule,
+            self._loaded.registry,
+            pseudonym=self._store.pseudonym(change.patient) if change.patient else "",
+            link=self._link,
+            after_outage=change.at < self._started_at,
+        )
+        self._send(told, notify_roles(rule, change.level) if rule is not None else ())
+
+    def _send(self, told: Notice, roles: Sequence[str]) -> None:
+        already = [
+            *self._store.receivers_of(told.alert),
+            *((sink, receiver) for sink, receiver, each in self._news.deliveries if each.alert == told.alert),
+        ]
+        self._watcher.alerted(told)
+        self._news.notices.append(told)
+        self._news.deliveries += [(*route, told) for route in self._router.route(told, roles, already)]
+
+    # Now and then
+
+    def _fold(self, quiet_for: timedelta, most: int) -> None:
+        """Put quiet journeys on the shelf, some at a time."""
+        for patient, due, in_place in self._engine.fold(self._engine.now[0] - quiet_for, most):
+            at, phase = due or (None, 0)
+            self._news.folded.append(Folded(patient, at, phase, due is None and not in_place))
+
+    def _try_again(self) -> None:
+        """Decode the rejects that someone asked for once more."""
+        if self._read_again is None:
+            return
+        for asked in self._store.retries():
+            message = self._read_again(asked, self._loaded.registry)
+            self.write([message], [], [(asked.id, message.reject)])
+            self.judge()
+
+    def _forget(self, now: datetime) -> None:
+        """Drop the journeys that have been over for longer than the horizon (contract, section 5, Old news)."""
+        if now < self._forget_at:
+            return
+        self._forget_at = now + _FORGET_EVERY
+        self._shelf.forget(self._store.forget(now - self._horizon))
+
+
+def _linked(patient: str, links: Mapping[str, Collection[str]]) -> set[str]:
+    """A patient, and all whom merges link with it."""
+    found, left = {patient}, [patient]
+    while left:
+        more = set(links.get(left.pop(), ())) - found
+        found |= more
+        left += more
+    return found
+
+
+def _kept(message: Message, reject: Reject, at: datetime) -> Kept:
+    return Kept(
+        origin=message.origin,
+        where=message.where,
+        source=message.source,
+        reason=reject.reason,
+        detail=reject.detail,
+        segment=reject.segment,
+        field=reject.field,
+        content=message.content,
+        arrived_at=at,
+    )
