@@ -198,7 +198,7 @@ def test_the_ward_is_followed_not_the_bed():
         at("1", "10:00", "12:00", **level("bd")),
         at("2", "12:00", **level("bd")),
     )
-    assert story(document) == ["10:00 register 4W"]
+    assert story(document) == ["10:00 register 4W^^1"]
 
 
 def test_the_level_that_the_registry_knows_is_followed():
