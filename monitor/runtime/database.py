@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import sys
@@ -48,7 +49,7 @@ _WHY: Final[dict[int, tuple[Kind, str]]] = {
     sqlite3.SQLITE_FULL: ("full", "the disk is full; free some space, nothing else is needed"),
     sqlite3.SQLITE_READONLY: ("read-only", "it cannot be written; see who owns the directory and its files, and whether the disk is mounted read-only"),
     sqlite3.SQLITE_PERM: ("read-only", "it may not be opened; see who owns the directory and its files"),
-    sqlite3.SQLITE_CANTOPEN: ("read-only", "it cannot be opened; see whether the directory is there, and who owns it and its files"),
+    sqlite3.SQLITE_CANTOPEN: ("gone", "it cannot be opened; see whether the directory is there, and who owns it and its files"),
     sqlite3.SQLITE_BUSY: ("locked", "another program holds it locked; end that program"),
     sqlite3.SQLITE_LOCKED: ("locked", "another program holds it locked; end that program"),
     sqlite3.SQLITE_CORRUPT: ("corrupt", "it is damaged; stop, keep a copy of the directory, and put the last backup in its place"),
@@ -56,6 +57,16 @@ _WHY: Final[dict[int, tuple[Kind, str]]] = {
     sqlite3.SQLITE_INTERRUPT: ("slow", "it took too long; ask for less"),
     sqlite3.SQLITE_IOERR: ("disk", "the disk does not read or write; see whether it is full, over its quota or failing"),
 }  # fmt: skip
+
+_LIKE: Final = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EACCES: sqlite3.SQLITE_READONLY,
+    errno.EPERM: sqlite3.SQLITE_READONLY,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.ENOENT: sqlite3.SQLITE_CANTOPEN,
+    errno.ENOTDIR: sqlite3.SQLITE_CANTOPEN,
+}
+"""What the system says, and how SQLite would say it."""
 
 
 @contextmanager
@@ -69,8 +80,8 @@ def explained(doing: str, path: Path) -> Iterator[None]:
         kind, why = _WHY.get((code or 0) & 0xFF, ("fault", "this should not happen, please report it"))
         raise StoreError(kind, f"cannot {doing} {path}: {why} ({name})") from error
     except OSError as error:
-        kind = "gone" if isinstance(error, FileNotFoundError) else "disk"
-        raise StoreError(kind, f"cannot {doing} {path}: {error.strerror}") from error
+        kind, why = _WHY[_LIKE.get(error.errno or 0, sqlite3.SQLITE_IOERR)]
+        raise StoreError(kind, f"cannot {doing} {path}: {why} ({error.strerror})") from error
 
 
 def connect(path: Path, *, only_reads: bool = False, busy_seconds: float = 5.0) -> Connection:
@@ -100,7 +111,7 @@ def create(path: Path) -> None:
 
 
 def migrate(connection: Connection, path: Path) -> None:
-    """Bring the tables to this version. Raises `StoreError` if they are newer, or another program's."""
+    """Bring the tables to this version. Raises `StoreError` if they are newer, or another program's, and changes nothing then."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise StoreError(
@@ -110,6 +121,7 @@ def migrate(connection: Connection, path: Path) -> None:
         )
     if version == 0 and connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise _foreign(path)
+    connection.execute("PRAGMA journal_mode = WAL")
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {number}; COMMIT"
@@ -154,22 +166,22 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         """Raises `StoreError` when another process has it, `OSError` when it cannot be made."""
-        self._file = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        self._file = os.fdopen(os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600), "r+b", buffering=0)
         try:
-            _lock(self._file)
+            _lock(self._file.fileno())
         except OSError as error:
-            holder = _holder(self._file)
-            os.close(self._file)
+            holder = _holder(self._file.read(20))
+            self._file.close()
             text = (
                 f"{folder} is in use by another `handoff run`{holder}; stop that, or name another directory"
             )
             raise StoreError("in-use", text) from error
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let others have the directory."""
-        os.close(self._file)
+        self._file.close()
 
 
 if sys.platform == "win32":
@@ -189,9 +201,8 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _holder(file: int) -> str:
-    os.lseek(file, 0, os.SEEK_SET)
-    number = os.read(file, 20).decode("ascii", "replace").strip()
+def _holder(content: bytes) -> str:
+    number = content.decode("ascii", "replace").strip()
     return f" (process {number})" if number.isdigit() else ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -70,12 +71,10 @@ class Store:
 
     def close(self) -> None:
         """Leave the directory to others; what was written stays."""
-        with explained("close", self._path):
-            try:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._connection.close()
-            finally:
-                self._lock.release()
+        with suppress(StoreError):  # it only tidies up, which the next one to open does as well
+            self._all("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        self._lock.release()
 
     # Writing
 

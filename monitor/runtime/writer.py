@@ -179,7 +179,8 @@ def _reject_row(kept: Kept) -> tuple[object, ...]:
     return (kept.origin, kept.where, kept.source, *why, kept.content, micros(kept.arrived_at))
 
 
-_FACT: Final = "INSERT OR IGNORE INTO facts (patient, digest, arrived_at, body) VALUES (?, ?, ?, ?)"
+_FACT: Final = """
+    INSERT INTO facts (patient, digest, arrived_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (patient, digest) DO NOTHING"""
 _FOLD: Final = """
     REPLACE INTO folded (patient, due_at, phase, heard_at, is_over) VALUES (?, ?, ?,
         coalesce((SELECT max(arrived_at) FROM facts WHERE patient = ?), 0), ?)"""

@@ -147,3 +147,9 @@ def test_only_the_owner_can_read_a_data_directory(store):
     assert store.folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in store.folder.iterdir()} == {0o600}
     assert len(list(store.folder.iterdir())) >= 3
+
+
+def test_a_store_may_be_closed_twice(store):
+    store.close()
+    store.close()
+    Store.open(store.folder).close()
