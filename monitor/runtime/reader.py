@@ -15,9 +15,10 @@ import msgspec
 from monitor.core.change import CaseVerdict
 from monitor.core.event import Event
 from monitor.notify.notice import Notice
-from monitor.runtime.database import FILE, Row, check_version, connect, explained, instant
+from monitor.runtime.database import FILE, Row, check_version, connect, explained, instant, storable
 from monitor.runtime.retention import LINKED
-from monitor.runtime.store import events
+from monitor.runtime.store import events, heard
+from monitor.runtime.writer import CLOCK
 
 PAGE: Final = 100
 _LONGEST_SECONDS: Final = 10.0
@@ -154,7 +155,7 @@ class Reader:
         wanted = {name: value for name, value in given.items() if value is not None}
         tests = "".join(f" AND {name} = ?" for name in wanted)
         query = f"SELECT number, body FROM alerts WHERE number < ?{tests} ORDER BY number DESC LIMIT ?"  # noqa: S608 - the names are ours
-        return self._known(self._all(query, before or _FIRST, *wanted.values(), limit))
+        return self._known(self._all(query, _row(before), *wanted.values(), limit))
 
     def alert(self, alert: str) -> KnownAlert | None:
         """One alert."""
@@ -184,11 +185,11 @@ class Reader:
         """Cases, those that came to be known last first. `journey` is a pseudonym; those whom merges link are included."""
         states = _states(verdict, overdue)
         if journey is not None:
-            rows = self._cases_of(journey, rule, states, before or _FIRST)
+            rows = self._cases_of(journey, rule, states, _row(before))
         elif rule is None and states == _STATES:
-            rows = self._all(f"{_CASES} WHERE c.number < ? {_LATEST}", before or _FIRST, limit)
+            rows = self._all(f"{_CASES} WHERE c.number < ? {_LATEST}", _row(before), limit)
         else:
-            rows = self._cases_by(self._rules() if rule is None else [rule], states, before or _FIRST, limit)
+            rows = self._cases_by(self._rules() if rule is None else [rule], states, _row(before), limit)
         return [KnownCase(number, pseudonym, _case(body)) for number, pseudonym, body in rows[:limit]]
 
     def _cases_of(self, journey: str, rule: str | None, states: Sequence[str], before: int) -> list[Row]:
@@ -244,6 +245,15 @@ class Reader:
 
     # The rest
 
+    def clock(self) -> datetime | None:
+        """The engine's clock at the last batch."""
+        rows = self._all("SELECT value FROM remembered WHERE name = ?", CLOCK)
+        return instant(int(rows[0][0])) if rows else None
+
+    def heard(self) -> dict[str, list[tuple[datetime, datetime]]]:
+        """When each source was heard: from when to when without a gap that could be silence, in order."""
+        return heard(self._all)
+
     def rejects(
         self,
         *,
@@ -258,7 +268,7 @@ class Reader:
         }
         tests = "".join(f" AND {name} = ?" for name in wanted)
         query = f"{_REJECTS} WHERE number < ?{tests} ORDER BY number DESC LIMIT ?"
-        return [_reject(row) for row in self._all(query, before or _FIRST, *wanted.values(), limit)]
+        return [_reject(row) for row in self._all(query, _row(before), *wanted.values(), limit)]
 
     def reject(self, id_: int) -> tuple[KnownReject, bytes] | None:
         """One reject, and its bytes."""
@@ -274,17 +284,21 @@ class Reader:
     def audited(self, *, before: int | None = None, limit: int = PAGE) -> list[Audited]:
         """The audit log, the last lines first."""
         query = "SELECT number, at, who, role, action, what FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?"
-        rows = self._all(query, before or _FIRST, limit)
+        rows = self._all(query, _row(before), limit)
         return [Audited(number, instant(at), *rest) for number, at, *rest in rows]
 
     def _all(self, query: str, *values: object) -> list[Row]:
         """All rows at once, so that no transaction stays open behind them."""
         with self._alone, explained("read", self._path):
             self._until = time.monotonic() + _LONGEST_SECONDS
-            return self._connection.execute(query, values).fetchall()
+            return self._connection.execute(query, tuple(map(storable, values))).fetchall()
 
     def _is_too_long(self) -> bool:
         return time.monotonic() > self._until
+
+
+def _row(before: int | None) -> int:
+    return _FIRST if before is None else min(before, _FIRST)
 
 
 def _states(verdict: str | None, overdue: bool | None) -> tuple[str, ...]:
