@@ -13,6 +13,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Final
 
 from monitor.notify.key import key
+from monitor.notify.log import Log
 from monitor.notify.notice import Delivery, Identifiers, NotDelivered, Sees
 from monitor.notify.secret import secret
 from monitor.notify.text import html, plain, subject
@@ -35,6 +36,7 @@ class EmailSink:
         sees: Sees,
         now: Callable[[], datetime],
         addresses: Callable[[str], Sequence[str]],
+        log: Log,
         *,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class EmailSink:
         self._sees = sees
         self._now = now
         self._addresses = addresses
+        self._log = log
         self._tls = tls or ssl.create_default_context()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"email-{name}")
 
@@ -54,13 +57,19 @@ class EmailSink:
         if not addresses:
             raise NotDelivered("the receiver has no e-mail address", retry=False)
         message = compose(deliveries, self._sees(receiver), self._server.sender, addresses, self._now())
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._hand_over, message, addresses)
+        run = asyncio.get_running_loop().run_in_executor
+        refused = await run(self._threads, self._hand_over, message, addresses)
+        if refused:
+            self._log("addresses_refused", sink=self.name, receiver=receiver, codes=refused)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _hand_over(self, message: EmailMessage, addresses: Sequence[str]) -> None:
-        """Raises `NotDelivered`: finally only when the server said, with a 5xx code, that it will not have this message or its receivers."""
+    def _hand_over(self, message: EmailMessage, addresses: Sequence[str]) -> list[int]:
+        """The codes by which some of the addresses were refused for good, while others were not.
+
+        Raises `NotDelivered`: finally only when the server said, with a 5xx code, that it will not have this message or its receivers.
+        """
         try:
             with self._connected() as server:
                 refused = server.send_message(message, self._server.sender, addresses)
@@ -77,8 +86,10 @@ class EmailSink:
             raise NotDelivered(f"{type(error).__name__}: {error.smtp_code}") from None
         except (OSError, smtplib.SMTPException) as error:
             raise NotDelivered(f"no connection: {type(error).__name__}") from None
-        if any(code < 500 for code, _ in refused.values()):
+        codes = [code for code, _ in refused.values()]
+        if any(code < 500 for code in codes):
             raise NotDelivered("one of several addresses was put off")
+        return codes
 
     def _connected(self) -> smtplib.SMTP:
         host, port = address(self._server.email, PORTS[self._server.security])

@@ -43,15 +43,16 @@ async def deliver(
     Of each alert and receiver the outbox gives only the oldest delivery, so all that it gives may go out side by side.
     """
     loop = _Loop(sink, outbox, on_result, poll_seconds)
-    while True:
-        wake.clear()
-        due = await loop.due()
-        if due and sink.gather_seconds:
-            await asyncio.sleep(sink.gather_seconds)
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            wake.clear()
             due = await loop.due()
-        if due:
-            await loop.send_all(due)
-        else:
+            if due and sink.gather_seconds:
+                await asyncio.sleep(sink.gather_seconds)
+                due = await loop.due()
+            for group in groups(due, sink.at_once):
+                loop.under_way.update(each.id for each in group)
+                tasks.create_task(loop.send(group)).add_done_callback(lambda _: wake.set())
             await _woken(wake, poll_seconds)
 
 
@@ -64,23 +65,24 @@ class _Loop:
         self._on_result = on_result
         self._pause_seconds = pause_seconds
         self._places = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self._one_step = asyncio.Lock()
+        self.under_way: set[int] = set()
 
     async def due(self) -> list[Delivery]:
+        """What is due and not under way. Nothing is marked while the outbox is asked, so the answer is not older than the marks."""
         found: list[Delivery] = []
 
         async def look() -> None:
             found.extend(await self._outbox.due(self._sink.name, _AT_ONCE))
 
         await self._surely(look)
-        return found
+        return [each for each in found if each.id not in self.under_way]
 
-    async def send_all(self, due: Sequence[Delivery]) -> None:
-        await asyncio.gather(*(self._send(group) for group in groups(due, self._sink.at_once)))
-
-    async def _send(self, group: Sequence[Delivery]) -> None:
+    async def send(self, group: Sequence[Delivery]) -> None:
         refused = await self._attempt(group)
         for each in refused:  # what one of them holds must not cost the others their delivery
             await self._attempt([each])
+        self.under_way.difference_update(each.id for each in group)
 
     async def _attempt(self, group: Sequence[Delivery]) -> Sequence[Delivery]:
         """Send and mark; those that are to be sent one by one, since some of them will never be taken."""
@@ -108,12 +110,13 @@ class _Loop:
 
     async def _surely(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do it until it succeeds: what was sent and not marked would be sent again at once, and again."""
-        while True:
-            try:
-                return await step()
-            except Exception as error:  # noqa: BLE001 - whatever ails the outbox, the loop must outlive it
-                self._on_result(Result(self._sink.name, "outbox", why=type(error).__name__))
-            await asyncio.sleep(self._pause_seconds)
+        async with self._one_step:
+            while True:
+                try:
+                    return await step()
+                except Exception as error:  # noqa: BLE001 - whatever ails the outbox, the loop must outlive it
+                    self._on_result(Result(self._sink.name, "outbox", why=type(error).__name__))
+                await asyncio.sleep(self._pause_seconds)
 
 
 def groups(due: Sequence[Delivery], at_once: int) -> list[list[Delivery]]:

@@ -65,6 +65,6 @@ def _make(
                 name, sink.alertmanager, sees, now, firing, token_file=sink.token_file, tls=tls
             )
         case told.EmailSink() as sink:
-            return EmailSink(name, sink, sees, now, addresses, tls=tls)
+            return EmailSink(name, sink, sees, now, addresses, log, tls=tls)
         case told.AppriseSink() as sink:
             return AppriseSink(name, sink.apprise_file, sees)

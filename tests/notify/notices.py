@@ -1,6 +1,7 @@
 """Notices to be told, and a web server of a few lines that keeps what it is sent."""
 
 import asyncio
+import ssl
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -9,6 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from monitor.notify.notice import Delivery, Notice
+
+TRUST = ssl.create_default_context()
+"""What the machine trusts; made once, for that takes long."""
 
 TRIGGERED = datetime(2026, 1, 6, 14, 43, tzinfo=UTC)
 DUE = TRIGGERED + timedelta(hours=4)

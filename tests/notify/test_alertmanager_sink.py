@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import pytest
-from notices import DUE, FIRING, NOW, WebServer, delivery, free_port, later, resolved
+from notices import DUE, FIRING, NOW, TRUST, WebServer, delivery, free_port, later, resolved
 
 from monitor.notify.alertmanager import AlertmanagerSink
 from monitor.notify.notice import NotDelivered
@@ -38,7 +38,7 @@ class World:
         async def main():
             addresses = [*(member.url for member in self.members), *urls]
             sink = AlertmanagerSink(
-                "am", addresses, lambda receiver: sees, lambda: self.now, firing, **options
+                "am", addresses, lambda receiver: sees, lambda: self.now, firing, tls=TRUST, **options
             )
             try:
                 await work(sink)
@@ -193,7 +193,7 @@ def test_a_refresh_never_brings_back_what_was_resolved_while_it_looked(world):
             await sink.send([delivery(resolved())])
             return [("default", FIRING)]
 
-        sink = AlertmanagerSink("am", [world.members[0].url], lambda _: "bed", lambda: NOW, firing)
+        sink = AlertmanagerSink("am", [world.members[0].url], lambda _: "bed", lambda: NOW, firing, tls=TRUST)
         await sink.send([delivery()])
         await sink.refresh()
         await sink.close()

@@ -102,9 +102,14 @@ def send(office, *deliveries, security="none", sees="bed", addresses=("desk@exam
         **told,
     )
 
+    lines = []
+
+    def log(event, **fields):
+        lines.append((event, fields))
+
     async def main():
         sink = EmailSink(
-            "post", server, lambda _: sees, lambda: NOW, lambda _: addresses, tls=tls or trusting()
+            "post", server, lambda _: sees, lambda: NOW, lambda _: addresses, log, tls=tls or trusting()
         )
         try:
             await sink.send(deliveries)
@@ -112,6 +117,7 @@ def send(office, *deliveries, security="none", sees="bed", addresses=("desk@exam
             await sink.close()
 
     asyncio.run(main())
+    return lines
 
 
 def test_a_mail_has_the_alert_as_text_and_as_a_page(office, post):
@@ -213,7 +219,8 @@ def test_refused_addresses_are_final_when_the_server_says_so(office, post, code,
 
 def test_one_address_of_several_that_is_no_more_does_not_repeat_the_mail_to_the_others(office, post):
     post.refuses = {"gone@example.org": 550}
-    send(office, delivery(), addresses=("desk@example.org", "gone@example.org"))
+    lines = send(office, delivery(), addresses=("desk@example.org", "gone@example.org"))
+    assert lines == [("addresses_refused", {"sink": "post", "receiver": "default", "codes": [550]})]
     assert post.mails[0][1] == ["desk@example.org"]
 
 

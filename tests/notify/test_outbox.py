@@ -32,6 +32,7 @@ class MemoryOutbox:
         due = [each for each in oldest.values() if self.ready_at.get(each.id, 0.0) <= self.now]
         if not due and oldest:
             self.now = min(self.ready_at[each.id] for each in oldest.values())
+        await asyncio.sleep(0)  # the answer may be older than what is marked meanwhile
         return due[:limit]
 
     async def delivered(self, ids):
@@ -132,6 +133,13 @@ def test_whatever_fails_each_delivery_arrives_in_order_unless_it_is_refused(keys
     assert in_order(sink.taken)
 
 
+@given(KEYS, st.integers(1, 5))
+def test_where_nothing_fails_each_delivery_is_sent_once(keys, at_once):
+    outbox, sink = MemoryOutbox(deliveries(keys)), Wire(at_once)
+    run(sink, outbox, lambda: not outbox.waiting)
+    assert sorted(each.id for each in sink.taken) == list(range(len(keys)))
+
+
 @given(KEYS, IDS, st.integers(1, 20))
 def test_what_the_other_side_chokes_on_never_stops_the_other_alerts(keys, poison, at_once):
     everything = deliveries(keys)
@@ -214,6 +222,21 @@ def test_those_of_one_receiver_that_come_close_together_go_together():
     run(sink, outbox, lambda: not outbox.waiting)
     assert sink.calls == 1
     assert [each.id for each in sink.taken] == [0, 1]
+
+
+def test_an_alert_that_hangs_slows_no_other_of_its_sink_and_is_not_sent_twice():
+    class Slow(Wire):
+        async def send(self, deliveries):
+            if deliveries[0].id == 0:
+                self.calls += 1
+                await asyncio.sleep(3600)
+            await super().send(deliveries)
+
+    outbox, sink = MemoryOutbox(deliveries([(0, 0), (1, 0), (1, 0), (0, 1)])), Slow(at_once=1)
+    run(sink, outbox, lambda: len(outbox.waiting) == 1)
+    assert [each.id for each in outbox.waiting] == [0]
+    assert [each.id for each in sink.taken] == [1, 3, 2]
+    assert sink.calls == 4
 
 
 def test_a_sink_that_hangs_slows_no_other_and_all_are_closed_at_the_stop():
