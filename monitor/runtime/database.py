@@ -222,3 +222,10 @@ def micros_or_none(moment: datetime | None) -> int | None:
 def instant(number: int) -> datetime:
     """The instant that stands in a table."""
     return _EPOCH + timedelta(microseconds=number)
+
+
+def storable(value: object) -> object:
+    """A value as SQLite takes it: text that is no Unicode (from file names, from JSON) has its odd parts written out."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

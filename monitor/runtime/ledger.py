@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from monitor.runtime.database import FILE, check_version, connect, explained, micros, transaction
+from monitor.runtime.database import FILE, check_version, connect, explained, micros, storable, transaction
 
 
 class Ledger:
@@ -26,16 +26,16 @@ class Ledger:
         known = "SELECT 1 FROM alerts WHERE alert = ?"
         mark = "INSERT INTO acknowledgments (alert, who, reason, at) VALUES (?, ?, ?, ?)"
         with self._alone, explained("write to", self._path), transaction(self._connection):
-            if self._connection.execute(known, (alert,)).fetchone() is None:
+            if self._connection.execute(known, (storable(alert),)).fetchone() is None:
                 return False
-            self._connection.execute(mark, (alert, who, reason, micros(at)))
+            self._connection.execute(mark, (alert, storable(who), storable(reason), micros(at)))
         return True
 
     def audit(self, at: datetime, who: str, role: str, action: str, what: str) -> None:
         """Note who did or saw what. Lines are only ever added."""
         line = "INSERT INTO audit (at, who, role, action, what) VALUES (?, ?, ?, ?, ?)"
         with self._alone, explained("write to", self._path):
-            self._connection.execute(line, (micros(at), who, role, action, what))
+            self._connection.execute(line, tuple(map(storable, (micros(at), who, role, action, what))))
 
     def ask_retry(self, ids: Iterable[int]) -> list[int]:
         """Ask for rejects to be tried again; returns those that there are, and that have not been taken meanwhile."""
@@ -51,7 +51,7 @@ class Ledger:
         with self._alone, explained("write to", self._path):
             if reason is None:
                 return self._connection.execute(_ASK).rowcount
-            return self._connection.execute(f"{_ASK} AND reason = ?", (reason,)).rowcount
+            return self._connection.execute(f"{_ASK} AND reason = ?", (storable(reason),)).rowcount
 
     def close(self) -> None:
         """Let go of the connection."""

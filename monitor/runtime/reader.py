@@ -170,6 +170,10 @@ class Reader:
             each.acknowledged = [Acknowledgment(who, reason, instant(at)) for who, reason, at in marks]
         return known
 
+    def firing(self, sink: str) -> list[tuple[str, Notice]]:
+        """The alerts that fire now and were told through a sink, each with its receiver and as it stands."""
+        return [(receiver, _notice(body)) for receiver, body in self._all(_FIRING, sink)]
+
     # Cases
 
     def verdicts(
@@ -313,6 +317,9 @@ def _reject(row: Row) -> KnownReject:
     return KnownReject(*values)
 
 
+_FIRING: Final = """
+    SELECT DISTINCT o.receiver, a.body FROM alerts AS a JOIN outbox AS o ON o.alert = a.alert
+    WHERE a.state = 'firing' AND o.sink = ?"""
 _CASES: Final = """
     SELECT c.number, p.pseudonym, c.body FROM verdicts AS c JOIN patients AS p ON p.number = c.patient"""
 _LATEST: Final = "ORDER BY c.number DESC LIMIT ?"

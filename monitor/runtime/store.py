@@ -31,6 +31,7 @@ from monitor.runtime.database import (
     instant,
     micros,
     migrate,
+    storable,
     transaction,
 )
 from monitor.runtime.retention import forget
@@ -134,7 +135,7 @@ class Store:
 
     def _all(self, query: str, *values: object) -> list[Row]:
         with explained("read", self._path):
-            return self._connection.execute(query, values).fetchall()
+            return self._connection.execute(query, tuple(map(storable, values))).fetchall()
 
     # At the start
 
@@ -174,10 +175,7 @@ class Store:
 
     def heard(self) -> dict[str, list[tuple[datetime, datetime]]]:
         """When each source was heard: from when to when without a gap that could be silence, in order."""
-        runs: dict[str, list[tuple[datetime, datetime]]] = {}
-        for source, since, until in self._all("SELECT source, since, until FROM heard ORDER BY number"):
-            runs.setdefault(source, []).append((instant(since), instant(until)))
-        return runs
+        return heard(self._all)
 
     def alerts_known(self) -> Iterator[Notice]:
         """The state of each alert as it was last written."""
@@ -217,6 +215,14 @@ def events(ask: Callable[..., list[Row]], patients: Iterable[str] | None) -> Ite
     while rows := ask(_FACTS_AFTER, last):
         yield from (_event(body) for _, body in rows)
         last = rows[-1][0]
+
+
+def heard(ask: Callable[..., list[Row]]) -> dict[str, list[tuple[datetime, datetime]]]:
+    """When each source was heard: from when to when without a gap that could be silence, in order."""
+    runs: dict[str, list[tuple[datetime, datetime]]] = {}
+    for source, since, until in ask("SELECT source, since, until FROM heard ORDER BY number"):
+        runs.setdefault(source, []).append((instant(since), instant(until)))
+    return runs
 
 
 def _opened(path: Path) -> Connection:

@@ -17,7 +17,7 @@ from monitor.core.feed import SHORT
 from monitor.formats.reject import Reject
 from monitor.notify.notice import Notice
 from monitor.runtime.batch import Batch, Kept
-from monitor.runtime.database import Connection, micros, micros_or_none
+from monitor.runtime.database import Connection, micros, micros_or_none, storable
 
 CLOCK: Final = "clock"
 """The name under which the engine's clock is remembered."""
@@ -56,7 +56,7 @@ class Writer:
             patient = self._number(visit.events[0].patient) if visit.events else None
             run("REPLACE INTO visits VALUES (?, ?, ?, ?)", (visit.source, visit.key, patient, _encode(visit)))
         for name, value in batch.positions:
-            run("REPLACE INTO positions VALUES (?, ?)", (name, value))
+            run("REPLACE INTO positions VALUES (?, ?)", (storable(name), storable(value)))
         for source, heard_at in batch.heard.items():
             self._hear(source, micros(heard_at))
         if batch.anew:
@@ -176,7 +176,8 @@ def pseudonym(patient: str, secret: bytes, attempt: int = 0) -> str:
 
 def _reject_row(kept: Kept) -> tuple[object, ...]:
     why = (kept.reason, kept.detail, kept.segment, kept.field)
-    return (kept.origin, kept.where, kept.source, *why, kept.content, micros(kept.arrived_at))
+    told = (kept.origin, kept.where, kept.source, *why)
+    return (*map(storable, told), kept.content, micros(kept.arrived_at))
 
 
 _FACT: Final = """

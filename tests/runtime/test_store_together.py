@@ -309,3 +309,33 @@ def test_rejects_of_any_bytes_are_kept_to_the_byte(store):
     with closing(Reader(store.folder)) as reader:
         assert reader.reject(1)[1] == content
         assert reader.reject(2)[1] == b""
+
+
+def test_text_that_is_no_unicode_stops_nothing(store):
+    odd = "a\udc80b"
+    store.write(
+        Batch(
+            clock=START,
+            rejects=[kept(1, odd, where=odd, source=odd)],
+            positions=[Position(odd, odd)],
+            notices=[notice("a")],
+        )
+    )
+    assert store.position(odd) == "a\\udc80b"
+    with closing(Ledger(store.folder)) as ledger, closing(Reader(store.folder)) as reader:
+        assert ledger.acknowledge("a", odd, odd, START)
+        assert not ledger.acknowledge(odd, odd, odd, START)
+        ledger.audit(START, odd, "clinician", "read", odd)
+        assert ledger.ask_retry_of(odd) == 1
+        assert [each.where for each in reader.rejects(reason=odd)] == ["a\\udc80b"]
+        assert reader.alert("a").acknowledged[0].who == "a\\udc80b"
+        assert reader.alert(odd) is None
+
+
+def test_a_page_before_any_number_is_answered(store):
+    store.write(Batch(clock=START, notices=[notice("a")], verdicts=[case(1)]))
+    with closing(Reader(store.folder)) as reader:
+        for before, count in ((0, 0), (-5, 0), (1, 0), (2, 1), (10**30, 1)):
+            assert len(reader.alerts(before=before)) == count
+            assert len(reader.verdicts(before=before)) == count
+            assert len(reader.verdicts(rule="ed-four-hours", before=before)) == count
