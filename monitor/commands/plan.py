@@ -119,7 +119,7 @@ def _rule(each: RulePlan) -> str:
         lines.append(f"  verdicts  {', '.join(changes)}\n")
     alerts = [f"{each.fire:,} would fire"] if each.fire else []
     alerts += [f"{count:,} would be resolved ({reason})" for reason, count in sorted(each.resolve.items())]
-    alerts += [f"{each.other:,} would change"] if each.other else []
+    alerts += [f"{each.climb:,} would change their level"] if each.climb else []
     alerts += [f"{each.stay:,} stay"] if each.stay else []
     if alerts:
         lines.append(f"  alerts    {', '.join(alerts)}\n")
@@ -170,5 +170,5 @@ def _rule_fields(each: RulePlan) -> dict[str, Any]:
             {"from": before, "to": after, "cases": count}
             for (before, after), count in sorted(each.verdicts.items())
         ],
-        "alerts": {"fire": each.fire, "resolve": dict(each.resolve), "change": each.other, "stay": each.stay},
+        "alerts": {"fire": each.fire, "resolve": dict(each.resolve), "change": each.climb, "stay": each.stay},
     }

@@ -39,15 +39,15 @@ class RulePlan(msgspec.Struct):
     fire: int = 0
     resolve: Counter[str] = msgspec.field(default_factory=Counter)
     """How many alerts that fire would be resolved, by reason."""
-    other: int = 0
-    """Alerts that go on firing at another level, or that are over for another reason."""
+    climb: int = 0
+    """Alerts that go on firing at another level."""
     stay: int = 0
     """Alerts that go on firing as they do."""
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing changes for any case or alert."""
-        return not (self.verdicts or self.fire or self.resolve or self.other)
+        return not (self.verdicts or self.fire or self.resolve or self.climb)
 
 
 class Moved(msgspec.Struct):
@@ -205,9 +205,10 @@ def _count_verdict(change: VerdictChange, of_rule: RulePlan) -> None:
 def _count_alert(change: AlertChange, firing: dict[str, str], of_rule: RulePlan) -> None:
     """Count one change; an alert that does not simply go on firing is no longer among those that do."""
     did_fire = firing.pop(change.alert, None) is not None
-    if change.state == "firing" and not did_fire:
-        of_rule.fire += 1
-    elif change.state == "resolved" and did_fire:
-        of_rule.resolve[change.reason or ""] += 1
+    if change.state == "resolved":
+        if did_fire:  # that one which is over is over for another reason is no news
+            of_rule.resolve[change.reason or ""] += 1
+    elif did_fire:
+        of_rule.climb += 1
     else:
-        of_rule.other += 1
+        of_rule.fire += 1
