@@ -105,6 +105,7 @@ def make_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(_known_parameters)],
+        generate_unique_id_function=lambda route: route.name,
     )
     app.add_middleware(_Shell, on_fault=parts.on_fault)
     app.add_exception_handler(Refused, _refused)
@@ -130,7 +131,13 @@ def make_app(parts: Parts) -> FastAPI:
 
 
 def _add_health(app: FastAPI, parts: Parts) -> None:
-    @app.get("/healthz", tags=["health"], summary="Is it alive?", responses={503: {"description": "No."}})
+    @app.get(
+        "/healthz",
+        tags=["health"],
+        summary="Is it alive?",
+        response_class=Response,
+        responses={503: {"description": "No."}},
+    )
     async def healthz() -> Response:
         """Whether the process does its work at all; if not, it is to be started again."""
         return Response(status_code=200 if parts.health.is_alive() else 503)
@@ -245,7 +252,17 @@ def _document(app: FastAPI) -> dict[str, Any]:
             summary="Says which handoffs between clinical microsystems were late, missing or wrong.",
             routes=app.routes,
         )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(SCHEMAS)
+        document.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for parameter in operation.get("parameters", ()):
+                    _say_once(parameter)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _say_once(parameter: dict[str, Any]) -> None:
+    """A parameter that may be left out is not one that may be null: a query has no null."""
+    schema = parameter["schema"]
+    branches = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    parameter["schema"] = branches[0] if len(branches) == 1 else schema

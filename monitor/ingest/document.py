@@ -14,7 +14,8 @@ from monitor.ingest.problem import PROBLEM_TYPE, Problem
 JSON: Final = "application/json"
 JSON_LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 EVENT_TYPES: Final = (JSON, *JSON_LINES, cloudevents.STRUCTURED, cloudevents.BATCH)
-FHIR_TYPES: Final = ("application/fhir+json", "application/json+fhir")
+FHIR: Final = "application/fhir+json"
+FHIR_TYPES: Final = (FHIR, JSON)
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {
@@ -78,7 +79,7 @@ def _cloudevent_schema() -> dict[str, Any]:
             | {"pattern": "[^.]$", "description": "What follows the last dot is the type of the event."},
             "time": {"type": "string", "format": "date-time", "description": "`occurred_at` of the event."},
             "recordedtime": {
-                "type": "string",
+                "type": ["string", "null"],
                 "format": "date-time",
                 "description": "`recorded_at` of the event.",
             },
@@ -125,7 +126,8 @@ FHIR_BODY: Final = {
             "schema": {
                 "type": "object",
                 "required": ["resourceType"],
-                "properties": {"resourceType": {"enum": ["Encounter", "Bundle"]}},
+                "properties": {"resourceType": {"type": "string", "examples": ["Encounter", "Bundle"]}},
+                "description": "An Encounter, a Bundle with Encounters, or any other resource, which is a sign of life.",
             }
         }
         for kind in FHIR_TYPES

@@ -23,6 +23,7 @@ from monitor.ingest.body import Bodies, Limits
 from monitor.ingest.document import (
     EVENT_TYPES,
     EVENTS_BODY,
+    FHIR,
     FHIR_BODY,
     FHIR_TYPES,
     JSON_LINES,
@@ -279,7 +280,7 @@ def _media_type(request: Request, allowed: Sequence[str]) -> str:
     kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     kind = kind.strip()
     if kind not in allowed:
-        elsewhere = " (FHIR is posted to /fhir)" if kind in FHIR_TYPES else ""
+        elsewhere = " (FHIR is posted to /fhir)" if kind == FHIR else ""
         raise Refused(415, f"Content-Type must be one of {', '.join(allowed)}{elsewhere}")
     if "charset=" in parameters and "utf-8" not in parameters:
         raise Refused(415, "the charset of a body must be utf-8")
