@@ -153,3 +153,8 @@ def test_a_store_may_be_closed_twice(store):
     store.close()
     store.close()
     Store.open(store.folder).close()
+
+
+def test_every_commit_is_synced_to_the_disk(store):
+    assert store._all("PRAGMA journal_mode") == [("wal",)]
+    assert store._all("PRAGMA synchronous") == [(2,)]

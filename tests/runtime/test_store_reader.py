@@ -333,3 +333,16 @@ def test_a_store_that_was_cut_off_can_be_read(folder):
     reader = Reader(copy)
     assert len(list(reader.events())) == 1
     reader.close()
+
+
+def test_a_sink_can_ask_what_fires_of_all_that_it_was_told(store, reader):
+    over = notice("b", 3, state="resolved", reason="late")
+    told = [
+        ("am", "ward", notice("a")),
+        ("am", "doctor", notice("a")),
+        ("am", "ward", over),
+        ("mail", "x", notice("a")),
+    ]
+    store.write(Batch(clock=START, notices=[notice("a", 9), over, notice("c")], deliveries=told))
+    assert sorted(reader.firing("am")) == [("doctor", notice("a", 9)), ("ward", notice("a", 9))]
+    assert reader.firing("log") == []
