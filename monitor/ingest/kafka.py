@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -45,6 +46,8 @@ _METADATA_MILLISECONDS: Final = 30_000
 _FETCH_BYTES: Final = 8 * 2**20
 _QUIET_POLLS: Final = 10
 """After so many polls that brought nothing it is asked whether the brokers are still there."""
+_FAILURES: Final = 20
+"""After so many that were hoped to pass, one after the other, the connection is made anew."""
 _STAY_SECONDS: Final = 3.0
 """While messages wait to be taken over, the group learns so often that its member lives."""
 _FIRST_WAIT_SECONDS: Final = 1.0
@@ -55,7 +58,7 @@ async def read(source: Kafka, intake: Intake, on_problem: Callable[[str | None],
     """Hand all messages of a topic over to the intake, until cancelled; then it ends within a few seconds.
 
     `on_problem` learns what is wrong, without patients, whenever that changes; None: all is well. Whatever happens, reading
-    begins again where the committed offsets say, after waits of 1 to 30 seconds.
+    goes on or, after waits of 1 to 30 seconds, begins again where the committed offsets say.
     """
     loop = asyncio.get_running_loop()
     tell = _on_change(on_problem)
@@ -66,11 +69,15 @@ async def read(source: Kafka, intake: Intake, on_problem: Callable[[str | None],
             member = _Member(source)
             try:
                 await blocking(member.join)
-                tell(None)
                 wait = _FIRST_WAIT_SECONDS
-                await _pass_on(member, intake, blocking)
+                while True:
+                    batch: _Batch = await blocking(member.next, intake.registry)
+                    tell(_about(source, member.trouble))
+                    if batch.messages:
+                        await _hand_over(batch.messages, intake, partial(blocking, member.stay))
+                        await blocking(member.commit, batch.offsets)
             except Exception as error:  # noqa: BLE001 - whatever a broker does to the library, the service goes on
-                tell(f"Kafka topic {source.topic}: {member.reason(error)}")
+                tell(_about(source, member.reason(error)))
             finally:
                 await blocking(member.leave)
             await asyncio.sleep(wait)
@@ -88,12 +95,8 @@ def _on_change(tell: Callable[[str | None], None]) -> Callable[[str | None], Non
     return changed
 
 
-async def _pass_on(member: _Member, intake: Intake, blocking: Callable[..., asyncio.Future[Any]]) -> Never:
-    while True:
-        batch: _Batch = await blocking(member.next, intake.registry)
-        if batch.messages:
-            await _hand_over(batch.messages, intake, partial(blocking, member.stay))
-            await blocking(member.commit, batch.offsets)
+def _about(source: Kafka, trouble: str | None) -> str | None:
+    return trouble and f"Kafka topic {source.topic}: {trouble}"
 
 
 async def _hand_over(
@@ -131,16 +134,21 @@ class _Member:
         self._client_id = f"handoff-monitor.{source.topic}"
         self._complaints = _Complaints(self._client_id)
         self._consumer: Any = None
-        self._early: dict[Partition, list[Record]] = {}
-        """What came while earlier messages were not taken over yet."""
+        self._held: dict[Partition, list[Record]] = {}
+        """What came and has not been given out yet."""
+        self._uncommitted: dict[Partition, Any] = {}
         self._read_to: dict[Partition, int] = {}
         self._quiet = 0
+        self._failures = 0
+        self.trouble: str | None = None
+        """Why nothing comes, while it is hoped that this passes."""
 
     def join(self) -> None:
         """Raises what the library, the system or `_Trouble` has to say when that is not possible."""
         logging.getLogger("kafka").addHandler(self._complaints)
         self._consumer = self._connected()
-        self._ask()
+        if not self._consumer.partitions_for_topic(self._source.topic):
+            raise _Trouble("there is no such topic, or it may not be read")
 
     def _connected(self) -> Any:
         from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
@@ -175,25 +183,53 @@ class _Member:
                 each.close()
             raise
 
+    def next(self, registry: Registry) -> _Batch:
+        """What came, within half a second or some: at most `LARGEST_BATCH` messages, or none.
+
+        The library mends most of what breaks by itself, and who leaves a group in a hurry holds up the others; so an error
+        that may pass is only raised after it came again and again.
+        """
+        from kafka.errors import KafkaError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        try:
+            if self._uncommitted:
+                self.commit({})
+            self._held = self._held or self._polled()
+            batch = self._batch(self._held, registry)
+        except KafkaError as error:
+            self._failures += 1
+            if not error.retriable or self._failures > _FAILURES:
+                raise
+            self.trouble = self.reason(error)
+            time.sleep(_POLL_MILLISECONDS / 1000)
+            return _Batch([], {})
+        self._held = {}
+        return batch
+
+    def _polled(self) -> dict[Partition, list[Record]]:
+        self._consumer.resume(*self._consumer.paused())
+        records: dict[Partition, list[Record]] = self._consumer.poll(
+            timeout_ms=_POLL_MILLISECONDS, max_records=LARGEST_BATCH
+        )
+        self._quiet += 1
+        if not records and self._quiet < _QUIET_POLLS:
+            return records
+        if not records:
+            self._ask()
+        self._quiet = 0
+        self._failures = 0
+        self.trouble = None
+        self._complaints.last = ""
+        return records
+
     def _ask(self) -> None:
-        """Whether the brokers and the topic are there; without it their silence is like that of a feed."""
+        """Whether the brokers are still there: without it their silence is like that of a feed in which nothing happens.
+
+        Not by the connection to the group's coordinator: there an answer may wait until all members have joined.
+        """
         from kafka import TopicPartition  # noqa: PLC0415
 
-        self._consumer.committed(TopicPartition(self._source.topic, 0), timeout_ms=_ANSWER_MILLISECONDS)
-        if not self._consumer.partitions_for_topic(self._source.topic):
-            raise _Trouble("there is no such topic, or it may not be read")
-
-    def next(self, registry: Registry) -> _Batch:
-        """What came, within half a second: at most `LARGEST_BATCH` messages, or none."""
-        records, self._early = self._early, {}
-        if not records:
-            self._consumer.resume(*self._consumer.paused())
-            records = self._consumer.poll(timeout_ms=_POLL_MILLISECONDS, max_records=LARGEST_BATCH)
-        self._quiet = 0 if records else self._quiet + 1
-        if self._quiet == _QUIET_POLLS:
-            self._quiet = 0
-            self._ask()
-        return self._batch(records, registry)
+        self._consumer.end_offsets([TopicPartition(self._source.topic, 0)], timeout_ms=_ANSWER_MILLISECONDS)
 
     def _batch(self, records: dict[Partition, list[Record]], registry: Registry) -> _Batch:
         from kafka import OffsetAndMetadata  # noqa: PLC0415
@@ -205,8 +241,8 @@ class _Member:
             for record in found:
                 messages += _messages(record, self._source.format, registry)
             last = found[-1]
-            self._read_to[partition] = last.offset + 1
             offsets[partition] = OffsetAndMetadata(last.offset + 1, "", last.leader_epoch)
+        self._read_to |= {partition: next_one.offset for partition, next_one in offsets.items()}
         return _Batch(messages, offsets)
 
     def _lost(self, partition: Partition, first: int) -> list[Message]:
@@ -230,16 +266,23 @@ class _Member:
             self._consumer.pause(*self._consumer.assignment())
             for partition, records in self._consumer.poll(timeout_ms=100).items():
                 # Partitions that came to us in this very poll were not paused yet.
-                self._early.setdefault(partition, []).extend(records)
+                self._held.setdefault(partition, []).extend(records)
 
     def commit(self, offsets: dict[Partition, Any]) -> None:
-        """What is not ours any more is left to those who have it now; they read some of it again."""
-        from kafka.errors import CommitFailedError, RebalanceInProgressError  # type: ignore[import-untyped]  # noqa: PLC0415
+        """What cannot be committed now is when more comes; what is not ours any more, those read again who have it now."""
+        from kafka.errors import (  # noqa: PLC0415
+            CommitFailedError,
+            KafkaTimeoutError,
+            RebalanceInProgressError,
+        )
 
+        self._uncommitted |= offsets
         ours = self._consumer.assignment()
-        kept = {partition: offset for partition, offset in offsets.items() if partition in ours}
-        with suppress(CommitFailedError, RebalanceInProgressError):
-            self._consumer.commit(kept, timeout_ms=_ANSWER_MILLISECONDS)
+        kept = {partition: offset for partition, offset in self._uncommitted.items() if partition in ours}
+        with suppress(KafkaTimeoutError):
+            with suppress(CommitFailedError, RebalanceInProgressError):
+                self._consumer.commit(kept, timeout_ms=_ANSWER_MILLISECONDS)
+            self._uncommitted = {}
 
     def leave(self) -> None:
         logging.getLogger("kafka").removeHandler(self._complaints)
@@ -249,12 +292,12 @@ class _Member:
 
     def reason(self, error: Exception) -> str:
         """What an error means, without anything of a message."""
-        from kafka.errors import KafkaError, KafkaTimeoutError  # noqa: PLC0415
+        from kafka.errors import KafkaError  # noqa: PLC0415
 
-        if isinstance(error, KafkaTimeoutError):
+        if isinstance(error, KafkaError) and error.retriable:
             because = self._complaints.last
-            if because and self._source.security.startswith("sasl"):
-                because += "; are `user` and `password_file` right?"  # some brokers hang up without a word
+            if "disconnected" in because and self._source.security.startswith("sasl"):
+                because += ": are `user` and `password_file` right?"  # brokers hang up on strangers
             return f"no answer from {', '.join(self._source.brokers)}" + (f" ({because})" if because else "")
         if isinstance(error, (KafkaError, OSError, _Trouble)):
             return str(error)
@@ -271,7 +314,11 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         why = _NOT_CONNECTED.search(record.getMessage())
-        if why and record.threadName == self._thread:
+        if why is None or record.threadName != self._thread:
+            return
+        if (
+            not self.last or "timed out" not in why[1]
+        ):  # the time that it gives itself runs out at last anyway
             self.last = why[1]
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import itertools
+import logging
+import re
 import signal
 import subprocess
 import sys
@@ -31,9 +33,20 @@ ADMISSION = (
 
 
 @pytest.fixture(autouse=True)
-def _collected():
+def _nothing_kept_of_what_kafka_python_leaves(monkeypatch):
+    # Log records would hold on to errors, and these to sockets, beyond the test that may ignore them.
+    monkeypatch.setattr(logging.getLogger("kafka"), "propagate", False)
     yield
-    gc.collect()
+    for _ in range(3):
+        gc.collect()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A reader that finds out soon that a broker is gone, and soon tries again."""
+    monkeypatch.setattr(kafka, "_QUIET_POLLS", 2)
+    monkeypatch.setattr(kafka, "_ANSWER_MILLISECONDS", 2_000)
+    monkeypatch.setattr(kafka, "_FIRST_WAIT_SECONDS", 0.1)
 
 
 class Desk:
@@ -187,6 +200,7 @@ def test_poison_becomes_rejects_that_say_where_and_holds_nothing_up(broker, topi
     asyncio.run(scene())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_an_intake_refuses_is_handed_over_again_and_nothing_is_skipped(broker, topic):
     where = source(broker, topic())
     broker.send(where.topic, events(1_500))
@@ -242,6 +256,7 @@ def test_a_reader_killed_between_taking_and_committing_loses_nothing(broker, top
     asyncio.run(scene())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_broker_that_stops_is_reported_and_waited_for(broker, topic):
     where = source(broker, topic())
     broker.send(where.topic, events(10))
@@ -262,6 +277,7 @@ def test_a_broker_that_stops_is_reported_and_waited_for(broker, topic):
     asyncio.run(scene())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_broker_that_is_not_there_at_first_is_waited_for_and_a_stop_is_quick(broker, topic):
     where = source(broker, topic())
     broker.send(where.topic, events(10))
@@ -274,7 +290,7 @@ def test_a_broker_that_is_not_there_at_first_is_waited_for_and_a_stop_is_quick(b
         started = time.monotonic()
         async with reading(where, desk):
             await asyncio.sleep(0.2)
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 5
         async with reading(where, desk, problems):
             await asyncio.to_thread(broker.start)
             await until(lambda: desk.ids == ids(10))
@@ -347,6 +363,7 @@ def test_messages_that_the_brokers_deleted_before_they_were_read_are_told_of(bro
     asyncio.run(scene())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_topic_that_does_not_exist_yet_is_reported_and_waited_for(broker, topic):
     where = source(broker, f"later-{next(numbers)}")
 
@@ -402,16 +419,21 @@ def test_a_broker_is_read_over_tls_and_with_a_password(broker, topic, password_f
     asyncio.run(scene())
 
 
+# The broker's answer is lost when it hangs up right after it.
+LOGIN = "Authentication failed|are `user` and `password_file` right"
+
+
 @pytest.mark.parametrize(
     ("security", "more", "why"),
     [
-        ("sasl", {"mechanism": "PLAIN", "user": "somebody else"}, "are `user` and `password_file` right?"),
-        ("sasl-tls", {"user": "somebody else"}, "Authentication failed"),
+        ("sasl", {"mechanism": "PLAIN", "user": "somebody else"}, LOGIN),
+        ("sasl-tls", {"user": "somebody else"}, LOGIN),
         ("sasl-tls", {"password_file": "/dev/null"}, "/dev/null is empty"),
         ("sasl-tls", {"password_file": "/nowhere/password"}, "No such file or directory"),
         ("sasl-tls", {"ca": certifi.where()}, "CERTIFICATE_VERIFY_FAILED"),
     ],
 )
+@pytest.mark.usefixtures("impatient")
 def test_why_a_broker_is_not_to_be_had_is_told(broker, topic, password_file, security, more, why):
     where = secure(broker, topic(), password_file, security, more)
 
@@ -419,7 +441,7 @@ def test_why_a_broker_is_not_to_be_had_is_told(broker, topic, password_file, sec
         problems = []
         async with reading(where, Desk(), problems):
             await until(lambda: problems)
-        assert why in problems[0]
+        assert re.search(why, problems[0])
         assert PASSWORD not in problems[0]
 
     asyncio.run(scene())
