@@ -26,8 +26,8 @@ Fields = MutableMapping[str, Any]
 
 FIELDS: Final = frozenset(
     {
-        *("alert", "alerts", "at", "attempt", "behind_seconds", "bytes", "cases", "code", "column", "connection"),
-        *("connections", "count", "deliveries", "digest", "due_at", "error", "events", "file", "files", "folded"),
+        *("alert", "alerts", "at", "attempt", "behind_seconds", "bytes", "cases", "code", "codes", "column"),
+        *("connection", "connections", "count", "deliveries", "digest", "due_at", "error", "events", "file", "files", "folded"),
         *("generation", "hint", "host", "journeys", "kind", "level", "library", "line", "logger", "messages"),
         *("method", "number", "origin", "pending", "place", "port", "reason", "receiver", "rejects", "retry_seconds"),
         *("role", "route", "rule", "rules", "seconds", "sequence", "severity", "signal", "since", "sink", "sources"),

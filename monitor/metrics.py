@@ -90,26 +90,40 @@ class Family(Generic[M]):
     def __init__(self, metric: M, bounds: Sequence[Bound]) -> None:
         self.metric = metric
         self._bounds = bounds
+        self._series: dict[tuple[str | None, ...], M] = {}
+        """Those whose values are within bounds as they are, so that most events find theirs at once."""
+        self._lock = Lock()
 
     def of(self, *values: str | None) -> M:
         """The series of these values of the labels, in the order in which they are declared."""
+        found = self._series.get(values)
+        return self._found(values) if found is None else found
+
+    def _found(self, values: tuple[str | None, ...]) -> M:
         if not self._bounds:
             return self.metric
-        return self.metric.labels(*(bound(value) for bound, value in zip(self._bounds, values, strict=True)))
+        with self._lock:
+            bounded = tuple(bound(value) for bound, value in zip(self._bounds, values, strict=True))
+            series = self.metric.labels(*bounded)
+            if bounded == values:
+                self._series[values] = series
+        return series
 
     def drop_strangers(self) -> None:
         """Forget series whose values are no longer within bounds."""
         if not self._bounds:
             return
         names = self.metric._labelnames  # noqa: SLF001 - the client has no other word for it
-        series = {
-            tuple(sample.labels[name] for name in names)
-            for each in self.metric.collect()
-            for sample in each.samples
-        }
-        for values in series:
-            if not all(bound.has(value) for bound, value in zip(self._bounds, values, strict=True)):
-                self.metric.remove(*values)
+        with self._lock:
+            series = {
+                tuple(sample.labels[name] for name in names)
+                for each in self.metric.collect()
+                for sample in each.samples
+            }
+            for values in series:
+                if not all(bound.has(value) for bound, value in zip(self._bounds, values, strict=True)):
+                    self.metric.remove(*values)
+            self._series.clear()
 
 
 class OpenCases(Protocol):
