@@ -88,14 +88,20 @@ class AlertmanagerSink:
         )
 
     async def refresh(self) -> None:
-        """Tell every member what fires now. Raises `NotDelivered` when none could be told."""
+        """Tell every member what fires now. Raises `NotDelivered`, in the end, when some of it could be told to none."""
         firing = await self._firing(self.name)
+        problems: list[NotDelivered] = []
         for first in range(0, len(firing), _AT_ONCE):
-            await self._tell(firing[first : first + _AT_ONCE], self._members)
+            try:
+                await self._tell(firing[first : first + _AT_ONCE], self._members)
+            except NotDelivered as problem:
+                problems.append(problem)
         fires = {(notice.alert, receiver) for receiver, notice in firing}
         over = [name for name, known in self._known.items() if name not in fires and not known.live]
         for name in over:
             del self._known[name]
+        if problems:
+            raise problems[0]
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -129,9 +135,8 @@ class AlertmanagerSink:
         alert: dict[str, Any] = {
             "labels": told.labels,
             "annotations": texts(told.notice, self._sees(receiver)),
-            "startsAt": _text(
-                min(notice.at, self._now())
-            ),  # one that began later than it ends would be refused
+            # One that began later than it ends would be refused.
+            "startsAt": _text(min(notice.at, now)),
             "endsAt": _text(ends_at),
         }
         if notice.link is not None and notice.link.startswith(("https://", "http://")):

@@ -208,6 +208,18 @@ def test_many_are_told_in_several_requests(world):
     assert [len(body) for body in world.bodies()] == [500, 500, 100]
 
 
+def test_what_is_refused_in_a_refresh_holds_up_nothing_else(world):
+    world.firing = [("default", later(alert=f"a{number}")) for number in range(501)]
+    world.members[0].answer = lambda request: 400 if b'"a7"' in request.body else 200
+
+    async def work(sink):
+        with pytest.raises(NotDelivered):
+            await sink.refresh()
+
+    world.run(work)
+    assert [len(body) for body in world.bodies()] == [500, 1]
+
+
 def test_every_member_of_a_cluster_is_told(cluster):
     cluster.run(lambda sink: sink.send([delivery()]))
     assert cluster.told(0) == cluster.told(1) == [[(LABELS, True)]]
