@@ -23,7 +23,7 @@ from monitor.settings import Kafka
 pytestmark = [
     pytest.mark.acceptance,
     # kafka-python leaves the sockets of failed connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning"),
 ]
 numbers = itertools.count()
 ADMISSION = (
