@@ -190,18 +190,19 @@ class _Read:
     def classes(self) -> list[Span]:
         """The classes with their times; where nothing tells the past, that of now without a time."""
         now = self._span(self._encounter.class_)
-        spans = []
-        latest = None
+        spans: list[Span] = []
+        latest: list[When] = []
         for each in self._encounter.class_history:
             since = self.time(each.period.start, "classHistory.period.start")
             until = self.time(each.period.end, "classHistory.period.end")
             if since and each.class_:
                 spans.append(msgspec.structs.replace(self._span(each.class_), since=since))
-                latest = until
+                latest += [since, until or since]
         spans.sort(key=lambda span: _at(span.since))
-        if not spans or self._encounter.class_ is None or spans[-1].word == now.word:
-            return spans or ([now] if self._encounter.class_ is not None else [])
-        return [*spans, msgspec.structs.replace(now, since=latest)] if latest else [now]
+        if self._encounter.class_ is None or (spans and spans[-1].word == now.word):
+            return spans
+        since = max(latest, key=_at, default=None)
+        return [*spans, msgspec.structs.replace(now, since=since)]
 
     def _span(self, said: Concept | list[Concept] | None) -> Span:
         code = _class_code(said)

@@ -6,6 +6,7 @@ The list mixes a hierarchy (ward, room, bed, all of them "active") with history;
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from monitor.core.place import PARTS, Registry
@@ -17,6 +18,9 @@ _FOLLOWED: Final = {"ro": 1, "bd": 2, "wi": 3, "lvl": 3, "bu": 3, "si": 3}
 """In which order levels are looked at; first of all wards and whatever else a team may work in."""
 _NOT_THERE: Final = frozenset({"planned", "reserved"})
 _DEEPEST: Final = 10
+"""So many Locations above one are looked at."""
+_MOST_BESIDE: Final = 20
+"""So many of those that are listed beside one; a hierarchy has fewer, and a document of thousands must not cost minutes."""
 
 
 class Spot(NamedTuple):
@@ -44,11 +48,17 @@ def spots(
         for each in entries
         if (each.status in _NOT_THERE) == planned and not _is_past(each)
     ]
-    found = [Spot(each.level, _place(each, known, registry), each.since) for each in known]
+    beside: dict[str | None, list[_Known]] = {}
+    for each in known:
+        beside.setdefault(each.since, []).append(each)
+    found = [Spot(each.level, _place(each, beside[each.since], registry), each.since) for each in known]
     found = [each for each in found if each.place]
     followed = min((_preference(each, registry) for each in found), default=None)
     found = [each for each in found if followed and _order(each) == followed[1]]
-    return [each for each in found if not _is_beside(each, found, registry)]
+    best: dict[str | None, Spot] = {}
+    for spot in sorted(found, key=lambda each: _preference(each, registry)):
+        best.setdefault(spot.since, spot)
+    return [each for each in found if not _is_beside(each, best[each.since], registry)]
 
 
 def _order(spot: Spot) -> int:
@@ -60,15 +70,11 @@ def _preference(spot: Spot, registry: Registry) -> tuple[bool, int, bool]:
     return (not registry.is_mapped(spot.place), _order(spot), spot.level != "wa")
 
 
-def _is_beside(spot: Spot, found: Sequence[Spot], registry: Registry) -> bool:
-    """Whether one of another level, since just the same time (a date is none), says better where the patient is."""
-    if spot.since is None or "T" not in spot.since:
+def _is_beside(spot: Spot, best: Spot, registry: Registry) -> bool:
+    """Whether the best one since the same time (a date is none) is of another level, and says better where the patient is."""
+    if spot.since is None or "T" not in spot.since or spot.level == best.level:
         return False
-    own = _preference(spot, registry)
-    return any(
-        each.level != spot.level and each.since == spot.since and _preference(each, registry) < own
-        for each in found
-    )
+    return _preference(best, registry) < _preference(spot, registry)
 
 
 def _since(entry: AtLocation) -> str | None:
@@ -83,14 +89,14 @@ def _is_past(entry: AtLocation) -> bool:
 def _chain(entry: AtLocation, resources: Resources, registry: Registry) -> tuple[str, list[tuple[str, str]]]:
     """The level of an entry; and levels and names of its Location and of those above it (`partOf`)."""
     said = entry.physical_type or entry.form
-    chain: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     reference: Reference | None = entry.location
-    while reference is not None and len(chain) < _DEEPEST:
+    while reference is not None and len(found) < _DEEPEST:
         location = resources.location(reference.reference)
-        level = _level(location, (said.word() if said else None) if not chain else None)
-        chain.append((level, _name(reference, location, registry.is_mapped)))
+        level = _level(location, (said.word() if said else None) if not found else None)
+        found.append((level, _name(reference, location, registry.is_mapped)))
         reference = location.part_of if location else None
-    return chain[0][0], chain
+    return found[0][0], found
 
 
 def _level(location: Location | None, said: str | None) -> str:
@@ -111,19 +117,18 @@ def _name(reference: Reference, location: Location | None, is_mapped: Callable[[
     return next(filter(is_mapped, given), given[0] if given else "")
 
 
-def _place(spot: _Known, listed: Sequence[_Known], registry: Registry) -> str:
+def _place(spot: _Known, beside: Sequence[_Known], registry: Registry) -> str:
     """The place as an HL7 PL, of what is above it and of what is listed beside it since just the same time.
 
-    Ends do not count: a bed may be left before its ward is, and the stay must not change its name for that. Where the registry does not know the whole, but a part of it, nearest first, that part's name.
+    Ends do not count: a bed may be left before its ward is, and the stay must not change its name for that. Where
+    the registry does not know the whole, but a part of it, nearest first, that part's name.
     """
     parts = [""] * len(PARTS)
-    beside = [each for each in listed if each.since == spot.since]
-    for chain in (spot.chain, *(each.chain for each in beside if each.level != spot.level)):
-        for level, name in chain:
-            part = _PART.get(level, 0)
-            parts[part] = parts[part] or name
-    own = spot.chain[0][1]
-    whole = "^".join(parts).rstrip("^") if parts[0] else own
+    others = (each.chain for each in beside[:_MOST_BESIDE] if each.level != spot.level)
+    for level, name in chain(spot.chain, *others):
+        part = _PART.get(level, 0)
+        parts[part] = parts[part] or name
+    whole = "^".join(parts).rstrip("^") if parts[0] else spot.chain[0][1]
     if registry.is_mapped(whole):
         return whole
     return next((name for _, name in spot.chain if registry.is_mapped(name)), whole)

@@ -8,16 +8,19 @@ before, *continued*.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from monitor.core.event import Event, Moment, Precision, Value, moment_text
+from monitor.core.event import EARLIEST, Event, Moment, Precision, Value, moment_text
 
 Attributes = dict[str, Value | None]
+
+T = TypeVar("T")
 
 REPEATED: Final = "~"
 """Separates the id of an event from the number of the statement about it: the first has none."""
@@ -180,6 +183,8 @@ def _classes(now: Course, before: Course, seen: When) -> list[Span]:
     latest = max((stay.since.at for stay in before.stays if stay.since), default=None)
     moves = (stay.since for stay in now.stays if (stay.place, stay.since) not in told)
     since = next((at for at in moves if at and (latest is None or at.at > latest) and at.at <= seen.at), seen)
+    if last.since and since.at < last.since.at:
+        since = last.since
     return [*before.classes, replace(span, since=since)]
 
 
@@ -272,7 +277,8 @@ class _Teller:
             yield self._event("discharge", "discharge", course.ended, None, attributes)
 
     def _place_at(self, when: When) -> str | None:
-        return next((step.place for step in reversed(self._steps) if step.since.at <= when.at), None)
+        step = _last_at(self._steps, when, lambda step: step.since.at)
+        return step.place if step else None
 
     def _event(self, name: str, kind: str, when: When, to: str | None, attributes: Attributes) -> Event:
         return Event(
@@ -298,27 +304,35 @@ def _steps(course: Course) -> Iterator[_Step]:
     ]
     if not stays:
         return
-    stays.sort(key=lambda each: each[0].at)
-    taken = {since.at for since, _ in stays}
-    changes = [span.since for span in course.classes if span.since and span.since.at not in taken]
-    inside = [
-        (since, [stay for began, stay in stays if began.at < since.at][-1])
-        for since in changes
-        if since.at > stays[0][0].at
-    ]
+    stays.sort(key=_time_of)
+    begun = {since.at for since, _ in stays}
+    inside: list[tuple[When, Stay]] = []
+    for span in course.classes:
+        within = _last_at(stays, span.since, _time_of) if span.since else None
+        if span.since and within and span.since.at not in begun:
+            inside.append((span.since, within[1]))
     order = 0
     before: datetime | None = None
-    for since, stay in sorted([*stays, *inside], key=lambda each: each[0].at):
+    for since, stay in sorted(stays + inside, key=_time_of):
         order = order + 1 if since.at == before else 0
         before = since.at
         yield _Step(since, order, stay.place, stay.service, _class_at(course.classes, since))
 
 
+def _time_of(stay: tuple[When, Stay]) -> datetime:
+    return stay[0].at
+
+
 def _class_at(classes: Sequence[Span], when: When) -> Span:
     if not classes:
         return Span(None, False)
-    begun = [span for span in classes if span.since is None or span.since.at <= when.at]
-    return begun[-1] if begun else classes[0]
+    return _last_at(classes, when, lambda span: span.since.at if span.since else EARLIEST) or classes[0]
+
+
+def _last_at(begun: Sequence[T], when: When, time_of: Callable[[T], datetime]) -> T | None:
+    """The last, of some by time, that has begun at a moment."""
+    count = bisect_right(begun, when.at, key=time_of)
+    return begun[count - 1] if count else None
 
 
 def _instant(when: When) -> str:
