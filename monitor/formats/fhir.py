@@ -294,6 +294,7 @@ def _cancel(event: Event, visit: Visit) -> Event:
         id=_next_id(event),
         type=CANCEL_PREFIX + event.type,
         recorded_at=visit.recorded_at,
+        arrived_at=None,
         cancels=event.id,
         replaces=None,
     )

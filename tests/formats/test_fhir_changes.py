@@ -121,6 +121,14 @@ def test_what_is_gone_is_cancelled_by_name():
     assert cancel.occurred_at == said[0][1].occurred_at
 
 
+def test_what_is_told_has_not_arrived_yet():
+    kept = changes(visit(encounter(ED)), None).told
+    kept.events[0].arrived_at = END  # as the service stamps what it takes
+    assert changes(visit(encounter(ED)), kept).events == []
+    [cancel] = changes(visit(encounter(status="cancelled")), kept).events
+    assert cancel.arrived_at is None
+
+
 def test_what_comes_back_is_an_event_of_its_own():
     whole, half = encounter(ED, WARD), encounter(at("ED", "10:00"))
     said, _ = follow(whole, half, whole)
