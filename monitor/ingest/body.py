@@ -19,8 +19,8 @@ class Limits(NamedTuple):
 
     largest_bytes: int = 64 * 2**20
     """The largest body, also after it was unzipped."""
-    held_bytes: int = 256 * 2**20
-    """How much of all bodies together may be in memory."""
+    held_bytes: int = 128 * 2**20
+    """How much of all bodies together may be in memory; one of the largest always may."""
     idle_seconds: float = 30
     """A sender from which nothing comes for so long is given up."""
 
@@ -29,7 +29,7 @@ class Bodies:
     """Reads the bodies of requests within limits that hold for each of them, and for all together."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._limits = limits._replace(held_bytes=max(limits.held_bytes, limits.largest_bytes))
         self._held = 0
 
     async def whole(self, chunks: AsyncIterator[bytes], encoding: str, announced: str | None) -> bytes:

@@ -16,6 +16,8 @@ JSON_LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x
 EVENT_TYPES: Final = (JSON, *JSON_LINES, cloudevents.STRUCTURED, cloudevents.BATCH)
 FHIR: Final = "application/fhir+json"
 FHIR_TYPES: Final = (FHIR, JSON)
+HL7: Final = "application/hl7-v2"
+HL7_TYPES: Final = (HL7, "application/hl7-v2+er7", "x-application/hl7-v2+er7")
 
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {
@@ -132,4 +134,23 @@ FHIR_BODY: Final = {
         }
         for kind in FHIR_TYPES
     },
+}
+_HL7_TEXT: Final = {
+    "schema": {
+        "type": "string",
+        "examples": [
+            "MSH|^~\\&|PAS|RGH|||20260303100100||ADT^A02|77|P|2.5\rEVN||20260303100000\rPID|||7001\rPV1||I|4W^3^1|||ED^1^2\r"
+        ],
+    }
+}
+HL7_BODY: Final = {"required": True, "content": {HL7: _HL7_TEXT}}
+HL7_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    **{status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 415, 503)},
+    200: {
+        "description": "The acknowledgments: AA or CA, AE or CE for what was refused.",
+        "content": {HL7: {"schema": {"type": "string"}}},
+    },
+    204: {"description": "The messages ask for no acknowledgment."},
+    422: PROBLEMS[422]
+    | {"description": "A parameter is not as it should be, or there is no message at all."},
 }

@@ -1,4 +1,6 @@
-"""Events over HTTP: `POST /events` takes JSON, JSON lines and CloudEvents, `POST /fhir` FHIR. What is answered with 202 is on disk.
+"""Events over HTTP: `POST /events` takes JSON, JSON lines and CloudEvents, `POST /fhir` FHIR, `POST /hl7` HL7 v2.
+
+What an answer says was taken over is on disk.
 
 What cannot be used is kept as a dead letter, counted, and said in the answer by its position in the body; when nothing
 of a body can be used the answer is 422. An answer of 503 means that nothing is lost by sending it all again: an event
@@ -7,17 +9,19 @@ that was taken before is a duplicate.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import count
 from sys import intern
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
 from monitor.core.event import Event
-from monitor.formats import canonical, cloudevents, fhir
+from monitor.core.place import Registry
+from monitor.formats import canonical, cloudevents, fhir, hl7, mllp
 from monitor.formats.reject import Reject
 from monitor.ingest.body import Bodies, Limits
 from monitor.ingest.document import (
@@ -26,6 +30,10 @@ from monitor.ingest.document import (
     FHIR,
     FHIR_BODY,
     FHIR_TYPES,
+    HL7,
+    HL7_ANSWERS,
+    HL7_BODY,
+    HL7_TYPES,
     JSON_LINES,
     PROBLEMS,
 )
@@ -115,7 +123,9 @@ def make_router(
     """
     router = APIRouter(tags=["events"])
     bodies = Bodies(limits or Limits())
+    started_at = format(int(now().timestamp()), "X")
     subscriptions = Subscriptions(intake, on_gap)
+    numbers = (f"{started_at}-{number}" for number in count(1))
 
     @router.post(
         "/events",
@@ -146,6 +156,29 @@ def make_router(
         """Take FHIR (R4 or R5, JSON) over: an Encounter, a Bundle of them, or what a subscription sends."""
         delivery = _Delivery(intake, "fhir", _claim(sender, source))
         return await _answered(delivery, _take_fhir(request, bodies, delivery, subscriptions, now))
+
+    @router.post(
+        "/hl7",
+        summary="Send HL7 v2",
+        response_class=Response,
+        responses=HL7_ANSWERS,
+        openapi_extra={"requestBody": HL7_BODY},
+    )
+    async def post_hl7(
+        request: Request, sender: Annotated[Sender, Depends(authorise)], source: _SourceQuery = ""
+    ) -> Response:
+        """Take HL7 v2 messages over; the answer is the acknowledgment that MLLP would give."""
+        _media_type(request, HL7_TYPES)
+        content = await bodies.whole(*_body_of(request))
+        if not content.strip():
+            raise Refused(422, "there is no message in the body")
+        messages = _read_hl7(content, intake.registry, _claim(sender, source))
+        try:
+            await intake.take(messages)
+        except NotTaken as error:
+            raise Refused(503, f"not made durable: {error}; send it again", headers=_RETRY_AFTER) from None
+        answers = b"".join(_acknowledgment(each, intake.registry, next(numbers), now()) for each in messages)
+        return Response(answers, 200 if answers else 204, media_type=f"{HL7}; charset=utf-8")
 
     return router
 
@@ -327,3 +360,29 @@ async def _take_all(intake: Intake, messages: Sequence[Message], position: Posit
     for start in range(0, len(messages), LARGEST_BATCH):
         end = start + LARGEST_BATCH
         await intake.take(messages[start:end], position if end >= len(messages) else None)
+
+
+# --- /hl7 ------------------------------------------------------------------------------------------------------
+
+
+def _read_hl7(content: bytes, registry: Registry, claim: _Claim) -> list[Message]:
+    """The messages of a body, each with its events or why there are none."""
+    messages = []
+    for each in mllp.in_frame(content.strip(mllp.START + mllp.END)):
+        found = _claimed(hl7.decode(each, registry), claim)
+        if isinstance(found, Reject):
+            source = mllp.header(each).source()
+            messages.append(Message(origin="http", content=each, reject=found, source=source))
+        else:
+            messages.append(Message(origin="http", content=each, events=found))
+    return messages
+
+
+def _acknowledgment(message: Message, registry: Registry, control_id: str, now: datetime) -> bytes:
+    """The acknowledgment that a message asks for; empty when it asks for none."""
+    sent = mllp.header(message.content)
+    code = mllp.answer(sent, message.reject, registry.source(sent.source()).rejects)
+    if code is None:
+        return b""
+    error = message.reject if code in ("AE", "CE") else None
+    return mllp.acknowledge(sent, code, control_id=control_id, at=now, error=error)

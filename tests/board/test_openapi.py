@@ -26,6 +26,7 @@ EVENTS = st.fixed_dictionaries(
 )
 LINES = st.lists(EVENTS, min_size=1).map(lambda events: "\n".join(map(json.dumps, events)).encode())
 
+schemathesis.openapi.media_type("application/hl7-v2", st.binary(min_size=1).map(b"MSH|".__add__))
 TOKEN = ADMIN["authorization"].removeprefix("Bearer ")
 
 schemathesis.openapi.format("date-time", MOMENTS)
