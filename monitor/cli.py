@@ -16,12 +16,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from datetime import UTC, datetime
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO, cast
 
 from monitor.commands import simulate_options
+from monitor.commands.arguments import moment
 from monitor.commands.loading import (
     arranged,
     asked,
@@ -43,7 +43,6 @@ from monitor.commands.streams import (
     write_file,
 )
 from monitor.commands.truth import read_truth, say_truth
-from monitor.core.event import EARLIEST, LATEST
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
 from monitor.formats import canonical
@@ -57,6 +56,14 @@ from monitor.runtime import output
 from monitor.runtime.population import evaluate
 from monitor.runtime.replay import Killed, Outcome, replay, stays, when
 
+_APART = {
+    "run": "watch a hospital while it works",
+    "send": "send HL7 messages over MLLP",
+    "rejects": "see what could not be used, and have it tried again",
+    "backup": "copy the data of a service, also while it runs",
+    "plan": "say what other rules would do to open cases",
+}
+"""Commands of modules of their own, which the others need not wait for."""
 _SHOW = {"text": as_text, "json": as_json, "github": as_github}
 
 
@@ -94,7 +101,7 @@ def _run(argv: Sequence[str], streams: Streams) -> int:
     help_, complaint = io.StringIO(), io.StringIO()  # argparse would pass over that it cannot write
     try:
         with redirect_stdout(help_), redirect_stderr(complaint):
-            args = _parser().parse_args(argv)
+            args = _parser(argv).parse_args(argv)
     except SystemExit as exit_:
         streams.note(complaint.getvalue())
         streams.print(help_.getvalue())
@@ -245,6 +252,14 @@ def _simulate(args: argparse.Namespace, streams: Streams) -> int:
     return simulate(args, streams)
 
 
+def _run_apart(name: str) -> Callable[[argparse.Namespace, Streams], int]:
+    def run(args: argparse.Namespace, streams: Streams) -> int:
+        code: int = import_module(f"monitor.commands.{name}").run(args, streams)
+        return code
+
+    return run
+
+
 def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome, streams: Streams) -> None:
     if args.format == "json":
         streams.print_all(map(output.verdict_line, outcome.verdicts))
@@ -255,16 +270,6 @@ def _show(args: argparse.Namespace, rules: Sequence[CaseRule], outcome: Outcome,
 
 
 # Arguments
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None and EARLIEST <= moment < LATEST:
-            return moment.astimezone(UTC)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"`{text}` is not a time with an offset, such as 2024-05-01T00:00:00Z")
 
 
 def _positive(text: str) -> int:
@@ -280,7 +285,7 @@ def _width(text: str) -> int:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("handoff", description="Watches handoffs between clinical microsystems.")
     parser.add_argument(
         "--version", action="version", version=f"handoff {metadata.version('handoff-monitor')}"
@@ -363,6 +368,10 @@ def _parser() -> argparse.ArgumentParser:
     simulate_options.add_arguments(
         _command(commands, "simulate", _simulate, "write the events of a simulated hospital, and the truth")
     )
+    for name, summary in _APART.items():
+        apart = _command(commands, name, _run_apart(name), summary)
+        if name in argv[:1]:
+            import_module(f"monitor.commands.{name}").add_arguments(apart)
     return parser
 
 
@@ -400,6 +409,6 @@ def _takes_input(parser: argparse.ArgumentParser, files: str = "+") -> None:
 
 def _takes_clock(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--until", type=_moment, metavar="T", help="where the clock stands at the end; default: last arrival"
+        "--until", type=moment, metavar="T", help="where the clock stands at the end; default: last arrival"
     )
     parser.add_argument("--as-received", action="store_true", help="events arrive in the order of the files")

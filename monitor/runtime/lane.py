@@ -87,6 +87,8 @@ class Lane:
         self._waiting = 0
         self._condition = threading.Condition()
         self._stopping = False
+        self.begun = asyncio.Event()
+        """Set once all that was known has been read, and messages are taken."""
         self._has_begun = False
         self._thread = threading.Thread(target=self._run, name="engine")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -107,7 +109,7 @@ class Lane:
 
     @property
     def has_begun(self) -> bool:
-        """Whether all that was known has been read, and messages are taken."""
+        """Whether messages are taken now: not at the start, nor while all is read again after a fault."""
         return self._has_begun
 
     def start(self) -> None:
@@ -177,6 +179,7 @@ class Lane:
                 self._nap()
             else:
                 self._has_begun = True
+                self._on_loop(self.begun.set)
                 return True
         return False
 

@@ -22,11 +22,12 @@ from monitor.core.verdict import Case
 from monitor.formats import fhir
 from monitor.formats.fhir import Visit
 from monitor.formats.reject import Reject
+from monitor.ingest import again
 from monitor.ingest.intake import Message, Position
 from monitor.notify.notice import Notice
 from monitor.notify.routing import Router, notify_roles
 from monitor.notify.tell import notice
-from monitor.runtime.batch import Asked, Batch, Folded, Kept
+from monitor.runtime.batch import Batch, Folded, Kept
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.database import StoreError
 from monitor.runtime.recorded import heartbeat
@@ -95,11 +96,10 @@ class Live:
         watcher: Watcher,
         *,
         link: str | None = None,
-        wake: Callable[[], None] = lambda: None,
-        read_again: Callable[[Asked, Registry], Message] | None = None,
+        wake: Callable[[Collection[str]], None] = lambda _sinks: None,
         horizon: timedelta = timedelta(days=45),
     ) -> None:
-        """`wake` is called when there are deliveries; `read_again` decodes a reject that someone wants tried again."""
+        """`wake` is called with the names of sinks for which there are deliveries."""
         self._store = store
         self._clock = clock
         self._loaded = loaded
@@ -107,7 +107,6 @@ class Live:
         self._watcher = watcher
         self._link = link
         self._wake = wake
-        self._read_again = read_again
         self._horizon = horizon
         self._started_at = self._look_at = self._forget_at = clock.now()
         self._facts: list[Event] = []
@@ -275,25 +274,27 @@ class Live:
         self._news = _News()
         self._shelf.unfolded.clear()
         if batch.deliveries:
-            self._wake()
+            self._wake({sink for sink, _, _ in batch.deliveries})
 
     # Conclusions
 
     def judge(self) -> None:
         """Show the engine what was written, move its clock to the present, and do what else is to be done now and then."""
-        facts, self._facts = self._facts, []
-        for event in facts:
-            if event.patient in self._left_out:
-                continue
-            self._tell(self._engine.observe(event))
-        self._shelf.before = None
-        self._advance(self._clock.next())
+        self._observe()
         now = self._engine.now[0]
         if now >= self._look_at or self._engine.in_memory > _MOST_HOT:
             self._look_at = now + _LOOK_AROUND
             self._fold(_QUIET_FOR, _FOLDED_AT_ONCE)
             self._try_again()
             self._forget(now)
+
+    def _observe(self) -> None:
+        facts, self._facts = self._facts, []
+        for event in facts:
+            if event.patient not in self._left_out:
+                self._tell(self._engine.observe(event))
+        self._shelf.before = None
+        self._advance(self._clock.next())
 
     def has_news(self) -> bool:
         """Whether conclusions wait to be written."""
@@ -303,6 +304,11 @@ class Live:
         """How long nothing will happen, if nothing comes."""
         due = self._engine.next_due()
         return 1.0 if due is None else max(self._clock.seconds_until(due), 0.001)
+
+    @property
+    def journeys(self) -> int:
+        """How many patients may still be told of; those in memory, and those on the shelf."""
+        return self._engine.in_memory + len(self._shelf)
 
     def position(self, name: str) -> str | None:
         return self._store.position(name)
@@ -370,12 +376,12 @@ class Live:
 
     def _try_again(self) -> None:
         """Decode the rejects that someone asked for once more."""
-        if self._read_again is None:
-            return
         for asked in self._store.retries():
-            message = self._read_again(asked, self._loaded.registry)
-            self.write([message], [], [(asked.id, message.reject)])
-            self.judge()
+            read = again.read(asked.content, asked.origin, asked.where, asked.source, self._loaded.registry)
+            messages = list(read)
+            reject = next((each.reject for each in messages if each.reject is not None), None)
+            self.write(messages, [], [(asked.id, reject)])
+            self._observe()
 
     def _forget(self, now: datetime) -> None:
         """Drop the journeys that have been over for longer than the horizon (contract, section 5, Old news)."""

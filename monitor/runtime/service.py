@@ -1,0 +1,298 @@
+"""`handoff run`, put together: the ways in, the engine's thread over its store, the ways out, and what watches them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.core.place import Registry
+from monitor.core.rule import CaseRule
+from monitor.ingest import follow, kafka
+from monitor.ingest.intake import Intake
+from monitor.ingest.mllp_server import Limits, MllpServer, server_tls
+from monitor.log import get_logger
+from monitor.metrics import Metrics
+from monitor.notify.notice import Delivery, Notice
+from monitor.notify.notifier import Notifier
+from monitor.notify.routing import Router, problems
+from monitor.notify.sinks import make_sinks
+from monitor.rulefile.problem import Problem
+from monitor.runtime.clock import LiveClock
+from monitor.runtime.counting import Counting
+from monitor.runtime.deliveries import Deliveries
+from monitor.runtime.lane import Lane
+from monitor.runtime.ledger import Ledger
+from monitor.runtime.live import Live, Loaded
+from monitor.runtime.reader import Reader
+from monitor.runtime.rules import load, watched
+from monitor.runtime.store import Store
+from monitor.runtime.watch import watch
+from monitor.settings import Settings
+
+_FAILING_FOR: Final = timedelta(minutes=5)
+"""A sink that could not deliver for so long is worth a warning."""
+_STUCK_AFTER: Final = 30.0
+"""Seconds after which a thread that does not answer is taken for dead."""
+_PARTING_LOOKS: Final = 20
+"""A tenth of a second each: how long the sinks have at the end."""
+_log = get_logger("service")
+
+
+class Service:
+    """Everything but the web application, which is made from its parts."""
+
+    def __init__(self, settings: Settings, loaded: Loaded, clock: LiveClock) -> None:
+        """Opens the store: raises `StoreError`."""
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics(clock.now, list(settings.sinks))
+        self.counting = Counting(self.metrics, clock)
+        folder = Path(settings.data)
+        self._store = Store.open(folder)
+        self.reader = Reader(folder)
+        self.ledger = Ledger(folder)
+        self._deliveries = Deliveries(folder)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._live = Live(
+            self._store,
+            clock,
+            loaded,
+            lambda registry: Router(settings, registry),
+            self.counting,
+            link=settings.link,
+            wake=self._wake,
+            horizon=settings.horizon,
+        )
+        self._lane = Lane(self._live)
+        self._notifier = Notifier(
+            make_sinks(settings, log=_log.info, now=clock.now, firing=self._firing),
+            _Outbox(self._deliveries),
+            self.counting.sent,
+        )
+        self._warnings: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._mllp: MllpServer | None = None
+        self.mllp_port = 0
+        self._answered_at = 0.0
+        self._use(loaded)
+        self.metrics.read_from(self.reader.open_cases, self._pending)
+
+    @property
+    def intake(self) -> Intake:
+        return self._lane
+
+    @property
+    def rules(self) -> Sequence[Any]:
+        return self._live.loaded.rules
+
+    @property
+    def registry(self) -> Registry:
+        return self._live.registry
+
+    # Running
+
+    async def start(self) -> None:
+        """Begin: first the engine's thread, then the ways out, then the ways in. Raises `OSError` where it cannot listen."""
+        self._loop = asyncio.get_running_loop()
+        self._answered_at = self._loop.time()
+        self._lane.start()
+        self._begin(self._notifier.run(), "notifier")
+        self._begin(self._look_around(), "health")
+        mllp = self.settings.mllp
+        server = MllpServer(self._lane, self.counting, self.clock.now, _limits(self.settings))
+        tls = None if mllp.tls is None else server_tls(mllp.tls.certificate, mllp.tls.key, mllp.tls.client_ca)
+        self.mllp_port = await server.start(mllp.host, mllp.port, tls)
+        self._mllp = server
+        for place in self.settings.follow:
+            self._begin(follow.follow(place.path, self._lane, self._unreadable), "follower")
+        for number, topic in enumerate(self.settings.kafka):
+            self._begin(kafka.read(topic, self._lane, self._warner(f"kafka-{number}")), "kafka")
+        self._begin(watch(watched(self.settings.rules, self.settings.microsystems), self.reload), "watcher")
+        _log.info("service_started", host=mllp.host, port=self.mllp_port, rules=len(self.rules))
+
+    async def until_begun(self) -> None:
+        """Wait until all that was known has been read, and messages are taken."""
+        await self._lane.begun.wait()
+
+    async def stop(self) -> None:
+        """End in order: no more comes in, what is there is finished, and the rest is kept for the next start."""
+        if self._mllp is not None:
+            await self._mllp.stop()
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
+        await self._lane.stop()
+        await self._parted()
+        self._store.close()
+        self.reader.close()
+        self.ledger.close()
+        self._deliveries.close()
+        _log.info("service_stopped")
+
+    async def _parted(self) -> None:
+        """The ways out have a moment for what is due; what they do not manage is sent at the next start."""
+        self._notifier.wake(self.settings.sinks)
+        for _ in range(_PARTING_LOOKS):
+            if not await asyncio.to_thread(self._is_due):
+                break
+            await asyncio.sleep(0.1)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _is_due(self) -> bool:
+        return any(self._deliveries.due(sink, 1) for sink in self.settings.sinks)
+
+    def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """None of these tasks ends by itself, unless it failed."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        self.counting.problems[task.get_name()] = (
+            f"it ended ({type(error).__name__}); start the service again"
+        )
+        _log.error("part_failed", what=task.get_name(), exc_info=error)
+
+    # Rules
+
+    async def reload(self) -> None:
+        """Read rules and registry again; with an error the old ones stay in use."""
+        paths = self.settings.rules, self.settings.microsystems
+        loaded, wrong = await asyncio.to_thread(load, *paths)
+        _tell(wrong)
+        if loaded is None:
+            first = next(each for each in wrong if each.severity == "error")
+            self._warnings["rules"] = f"the old rules are in use: {first.file}:{first.line}: {first.message}"
+            self.metrics.rules_refused.set(1)
+            self.metrics.rule_reloads.of("refused").inc()
+            _log.error("rules_refused", file=first.file, line=first.line, count=len(wrong))
+            return
+        self._warnings.pop("rules", None)
+        self.metrics.rules_refused.set(0)
+        if loaded.digest == self._live.loaded.digest:
+            return
+        await self._lane.do(lambda: self._live.use(loaded))
+        self._use(loaded)
+        self.metrics.rule_reloads.of("taken").inc()
+        _log.info("rules_reloaded", rules=len(loaded.rules))
+
+    def _use(self, loaded: Loaded) -> None:
+        self.counting.use(loaded.rules, loaded.registry)
+        self.metrics.rules_loaded.set(self.clock.now().timestamp())
+        for text in problems(self.settings, loaded.rules, loaded.registry):
+            _log.warning("receiver_unknown", why=text)
+        many = [rule.id for rule in loaded.rules if not isinstance(rule, CaseRule)]
+        if many:
+            _log.info("rules_left_to_prometheus", rules=len(many))
+
+    # Health
+
+    def is_alive(self) -> bool:
+        """Whether the engine's thread does its work."""
+        loop = self._loop
+        return loop is not None and self._lane.is_alive and loop.time() - self._answered_at < _STUCK_AFTER
+
+    def problems(self) -> list[tuple[str, str]]:
+        """What keeps the service from taking messages over."""
+        found = list(self.counting.problems.items())
+        if not self._lane.has_begun:
+            found.append(("starting", "the journeys that are on disk are being read"))
+        if self.clock.behind > timedelta(seconds=2):
+            found.append(
+                (
+                    "clock",
+                    f"the machine's clock was set back by {self.clock.behind}; nothing falls due until it has caught up",
+                )
+            )
+        return [each for each in found if each[0] != "journey"]
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """What should be looked at, though messages are taken over."""
+        now = self.clock.now()
+        failing = [
+            (f"sink {sink}", why)
+            for sink, (since, why) in self.counting.failing.items()
+            if now - since > _FAILING_FOR
+        ]
+        return [*self._warnings.items(), *failing]
+
+    async def _look_around(self) -> None:
+        """Now and then: does the engine's thread answer, and what do the gauges say?"""
+        assert self._loop is not None
+        while True:
+            await self._lane.do(lambda: None)
+            self._answered_at = self._loop.time()
+            metrics = self.metrics
+            metrics.ready.set(0 if self.problems() else 1)
+            metrics.intake_queue.set(self._lane.waiting)
+            metrics.journeys.set(self._live.journeys)
+            await asyncio.sleep(1.0)
+
+    # What others ask for
+
+    def _wake(self, sinks: Iterable[str]) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._notifier.wake, sinks)
+
+    async def _firing(self, sink: str) -> list[tuple[str, Notice]]:
+        return await asyncio.to_thread(self.reader.firing, sink)
+
+    def _pending(self) -> dict[str, int]:
+        return {each.sink: each.count for each in self.reader.waiting()}
+
+    def gap(self, source: str, _subscription: str, missing: int) -> None:
+        """So many notifications of a subscription never came."""
+        self.metrics.feed_gaps.of(source).inc(missing)
+        _log.warning("notifications_missed", count=missing)
+
+    def _unreadable(self, file: str, why: str) -> None:
+        _log.warning("file_unreadable", file=file, why=why)
+
+    def _warner(self, name: str) -> Callable[[str | None], None]:
+        def warn(text: str | None) -> None:
+            if text is None:
+                self._warnings.pop(name, None)
+            else:
+                self._warnings[name] = text
+                _log.warning("kafka_failed", why=text)
+
+        return warn
+
+
+class _Outbox:
+    """The outbox on disk, for the event loop."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    async def due(self, sink: str, limit: int) -> list[Delivery]:
+        return await asyncio.to_thread(self._deliveries.due, sink, limit)
+
+    async def delivered(self, ids: Sequence[int]) -> None:
+        await asyncio.to_thread(self._deliveries.delivered, ids)
+
+    async def failed(self, ids: Sequence[int], why: str, retry_in_seconds: float | None) -> None:
+        await asyncio.to_thread(self._deliveries.failed, ids, why, retry_in_seconds)
+
+
+def _limits(settings: Settings) -> Limits:
+    mllp = settings.mllp
+    return Limits(
+        connections=mllp.connections,
+        largest=mllp.largest_kilobytes * 1024,
+        idle_after=mllp.idle_after.total_seconds(),
+        message_within=mllp.message_within.total_seconds(),
+    )
+
+
+def _tell(wrong: Sequence[Problem]) -> None:
+    for each in wrong:
+        _log.warning("rules_problem", file=each.file, line=each.line, column=each.column, code=each.code)
