@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from monitor.ingest.files import is_hidden
 from monitor.ingest.growing import Kind, kind_of, read
 from monitor.ingest.intake import Intake, Message, NotTaken, Position
 from monitor.ingest.moments import moments
+
+T = TypeVar("T")
 
 OnProblem = Callable[[str, str], None]
 """Told a file and why it cannot be read: once, until that changes."""
@@ -28,6 +31,8 @@ _LARGEST: Final = 1 << 24
 _HEAD: Final = 1024
 """Bytes at the beginning by which a file is known again."""
 _RETRY_SECONDS: Final = 1.0
+_RESPITE: Final = 9
+"""How many times longer than a look into a large directory the pause after it is."""
 _TOO_LONG_SECONDS: Final = 60.0
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
 _COMPRESSED: Final = (".gz", ".zip", ".bz2", ".xz", ".zst")
@@ -63,7 +68,8 @@ async def follow(
     following = _Following(path, intake, on_problem, rest_seconds)
     try:
         async for _ in moments([path], every_seconds):
-            await following.look()
+            took_seconds = await following.look()
+            await asyncio.sleep(_RESPITE * took_seconds)
     finally:
         following.close()
 
@@ -84,8 +90,9 @@ class _Following:
         for file in self._files.values():
             file.close()
 
-    async def look(self) -> None:
-        """Take over all that is new."""
+    async def look(self) -> float:
+        """Take over all that is new; returns how long it took to see what is."""
+        began = monotonic()
         try:
             found = await asyncio.to_thread(_files_at, self._path)
         except OSError as error:
@@ -93,17 +100,20 @@ class _Following:
             found = [seen for file in self._files.values() if (seen := file.held()) is not None]
         for gone in self._files.keys() - {each.path for each in found}:
             self._files.pop(gone).close()
+        now = monotonic()
         for each in found:
             file = self._files.get(each.path) or await self._begin(each.path)
-            try:
-                await _take_all(file, each, self._intake)
-            except OSError as error:
-                self._tell(each.path, error.strerror or str(error))
-            else:
-                self._tell(each.path, file.problem)
+            problem = None
+            if file.is_ready(each, now):
+                try:
+                    await _take_all(file, each, self._intake)
+                except OSError as error:
+                    problem = error.strerror or str(error)
+            self._tell(each.path, problem or file.problem)
+        return now - began
 
     async def _begin(self, path: str) -> _File:
-        remembered = await self._intake.position(_name(path))
+        remembered = await _tried_again(lambda: self._intake.position(_name(path)))
         file = _File(path, _place(remembered), self._rest_seconds, is_put=path != self._path)
         self._files[path] = file
         return file
@@ -127,19 +137,22 @@ def _place(remembered: str | None) -> Place:
 async def _take_all(file: _File, seen: _Seen, intake: Intake) -> None:
     """Hand over what is new in a file, piece by piece; what is not taken now is tried again."""
     while True:
-        piece = await asyncio.to_thread(file.next, seen, intake.registry, monotonic())
+        piece = await asyncio.to_thread(file.next, seen, intake.registry)
         if piece is None:
             return
         messages, place = piece
         position = Position(_name(file.path), msgspec.json.encode(place).decode())
-        while True:
-            try:
-                await intake.take(messages, position)
-            except NotTaken:
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                break
+        await _tried_again(partial(intake.take, messages, position))
         file.place = place
+
+
+async def _tried_again(ask: Callable[[], Awaitable[T]]) -> T:
+    """What comes of asking for it, however often it takes until the store is there."""
+    while True:
+        try:
+            return await ask()
+        except NotTaken:
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _name(path: str) -> str:
@@ -195,6 +208,7 @@ class _File:
         self._last: _Seen | None = None
         self._done: _Seen | None = None
         self._changed_at = self._unrest_at = 0.0
+        self._at_rest = True
 
     def close(self) -> None:
         if self._file is not None:
@@ -205,40 +219,37 @@ class _File:
         """What is there of a file whose name has gone; None where we have no hold on it."""
         return None if self._file is None else _seen(self.path, os.fstat(self._file.fileno()))
 
-    def next(self, seen: _Seen, registry: Registry, now: float) -> tuple[list[Message], Place] | None:
+    def is_ready(self, seen: _Seen, now: float) -> bool:
+        """Whether there may be something to read, without looking into it."""
+        if self._last != seen:
+            if self._at_rest:
+                self._unrest_at = now
+            self._last, self._changed_at = seen, now
+        self._at_rest = now - self._changed_at >= self._rest_seconds
+        if not self._is_put:
+            return True
+        self.problem = None
+        if seen.path.lower().endswith(_COMPRESSED):
+            self.problem = "compressed files are not followed"
+        elif not self._at_rest and now - self._unrest_at > _TOO_LONG_SECONDS:
+            self.problem = "it does not come to rest; name a file that grows under a `path` of its own"
+        return self._at_rest and self.problem is None and seen != self._done
+
+    def next(self, seen: _Seen, registry: Registry) -> tuple[list[Message], Place] | None:
         """The next messages and where they end; None when there is nothing new. `place` is for the caller to move."""
-        at_rest = self._rests(seen, now)
-        if self._is_put and not self._is_ready(seen, now, at_rest=at_rest):
-            return None
         file = self._opened()
         held = os.fstat(file.fileno())
         is_left = held.st_ino != seen.inode  # renamed away, or written anew: nothing will be added to it
         if held.st_size < self.place.offset or not _is_same(file, self.place):
             self.place, self._kind = Place(), None
-        piece = self._piece(file, registry, is_all=is_left or self._is_put, at_rest=at_rest)
+        piece = self._piece(file, registry, is_all=is_left or self._is_put)
         if piece is None and is_left:
             self.close()
-            return self.next(seen, registry, now)
+            return self.next(seen, registry)
         if piece is None and self._is_put:
             self.close()
             self._done = seen
         return piece
-
-    def _rests(self, seen: _Seen, now: float) -> bool:
-        if self._last != seen:
-            if now - self._changed_at >= self._rest_seconds:
-                self._unrest_at = now
-            self._last, self._changed_at = seen, now
-        return now - self._changed_at >= self._rest_seconds
-
-    def _is_ready(self, seen: _Seen, now: float, *, at_rest: bool) -> bool:
-        """Whether a file that was put there is to be read."""
-        self.problem = None
-        if seen.path.lower().endswith(_COMPRESSED):
-            self.problem = "compressed files are not followed"
-        elif not at_rest and now - self._unrest_at > _TOO_LONG_SECONDS:
-            self.problem = "it does not come to rest; name a file that grows under a `path` of its own"
-        return at_rest and self.problem is None and seen != self._done
 
     def _opened(self) -> BinaryIO:
         """The file; after a restart the one that was read last, if it was renamed while we were away."""
@@ -254,14 +265,14 @@ class _File:
         return self._file
 
     def _piece(
-        self, file: BinaryIO, registry: Registry, *, is_all: bool, at_rest: bool
+        self, file: BinaryIO, registry: Registry, *, is_all: bool
     ) -> tuple[list[Message], Place] | None:
         wanted = _PIECE
         while True:
             file.seek(self.place.offset)
             data = file.read(wanted)
             is_end = len(data) < wanted
-            kind = self._kind_of(file, is_all=is_end and (is_all or at_rest))
+            kind = self._kind_of(file, is_all=is_end and (is_all or self._at_rest))
             if not data or kind is None:
                 return None
             piece = read(
@@ -271,7 +282,7 @@ class _File:
                 self.path,
                 self.place.number,
                 is_all=(is_all and is_end) or len(data) >= _LARGEST,
-                at_rest=at_rest and is_end,
+                at_rest=self._at_rest and is_end,
             )
             if piece.size:
                 return piece.messages, self._place_after(file, piece.size, piece.number)

@@ -66,6 +66,9 @@ class Taken:
             self.positions[position.name] = position.value
 
     async def position(self, name):
+        if self.refusals:
+            self.refusals -= 1
+            raise NotTaken("the service is starting")
         return self.positions.get(name)
 
     @property
