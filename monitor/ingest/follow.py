@@ -93,10 +93,12 @@ class _Following:
     async def look(self) -> float:
         """Take over all that is new; returns how long it took to see what is."""
         began = monotonic()
+        missing = None
         try:
             found = await asyncio.to_thread(_files_at, self._path)
         except OSError as error:
-            self._tell(self._path, error.strerror or str(error))
+            missing = error.strerror or str(error)
+            self._tell(self._path, missing)
             found = [seen for file in self._files.values() if (seen := file.held()) is not None]
         for gone in self._files.keys() - {each.path for each in found}:
             self._files.pop(gone).close()
@@ -109,7 +111,7 @@ class _Following:
                     await _take_all(file, each, self._intake)
                 except OSError as error:
                     problem = error.strerror or str(error)
-            self._tell(each.path, problem or file.problem)
+            self._tell(each.path, problem or file.problem or missing)
         return now - began
 
     async def _begin(self, path: str) -> _File:

@@ -238,8 +238,10 @@ def test_what_is_still_written_to_a_renamed_file_is_read_while_there_is_no_new_o
             await until(lambda: problems)
             add(tmp_path / "log.jsonl.1", line(2))
             await until(lambda: taken.ids == ["e1", "e2"])
+            await rest()
             add(log, line(3))
             await until(lambda: taken.ids == ["e1", "e2", "e3"])
+            assert problems == [(str(log), "No such file or directory")]
 
     asyncio.run(scene())
 
