@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import itertools
-import logging
 import re
 import signal
 import subprocess
@@ -33,12 +32,11 @@ ADMISSION = (
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept_of_what_kafka_python_leaves(monkeypatch):
-    # Log records would hold on to errors, and these to sockets, beyond the test that may ignore them.
-    monkeypatch.setattr(logging.getLogger("kafka"), "propagate", False)
+def _nothing_kept_of_what_kafka_python_leaves(caplog):
     yield
-    for _ in range(3):
-        gc.collect()
+    # Log records hold errors, and these sockets, beyond the test that may ignore them.
+    caplog.get_records("call").clear()
+    gc.collect()
 
 
 @pytest.fixture
