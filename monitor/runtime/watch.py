@@ -22,11 +22,14 @@ async def watch(
 ) -> None:
     """Call `reload` whenever one of the files (or a rule file below one of the directories) has changed, or on SIGHUP. Never ends.
 
+    It is called once at the beginning, for what has changed since they were last read.
+
     Files are compared by what they are now: however an editor writes, whatever a link leads to, on network shares too.
     What changes is left to come to rest first. What `reload` raises ends the watch.
     """
     with _hung_up() as asked:
         known = await asyncio.to_thread(_state, paths)
+        await reload()
         async for _ in moments(paths, every_seconds):
             now = await asyncio.to_thread(_state, paths)
             if now == known and not asked.is_set():

@@ -23,7 +23,7 @@ class Watched:
 
     async def __aenter__(self):
         self.task = asyncio.create_task(watch(self.paths, self.reload, every_seconds=EVERY))
-        await asyncio.sleep(3 * EVERY)
+        self.at_first, self.reloads = await self.reloaded(1), 0
         return self
 
     async def __aexit__(self, *_):
@@ -50,6 +50,14 @@ def rules(tmp_path):
 
 def run(coroutine):
     return asyncio.run(coroutine)
+
+
+def test_what_may_have_changed_before_the_watch_began_is_read(rules):
+    async def scene():
+        async with Watched(rules) as watched:
+            return watched.at_first
+
+    assert run(scene()) == 1
 
 
 def test_nothing_is_read_again_while_nothing_changes(rules):
