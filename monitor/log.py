@@ -60,7 +60,7 @@ class _Output:
         self.stream: TextIO | None = None
         self.level = _LEVELS["info"]
         self.is_strict = False
-        self.on_dropped: Callable[[], None] = _nothing
+        self.on_dropped: Callable[[], object] = _nothing
         self.render: Callable[[Any, str, Fields], str] = _as_json
 
     def msg(self, line: str) -> None:
@@ -103,15 +103,13 @@ def logged_to(
     level: Level = "info",
     form: Literal["auto", "json", "console"] = "auto",
     is_strict: bool = False,
-    on_dropped: Callable[[], None] = _nothing,
 ) -> Iterator[None]:
     """Within it, our log and that of all libraries goes to a stream; `auto` is for people where that is a terminal.
 
-    `on_dropped` is called for each field that was left out; with `is_strict` such a field raises `Refused` instead.
+    A field that nobody listed is left out, and counted by `count_dropped`; with `is_strict` it raises `Refused` instead.
     """
     for_people = form == "console" or (form == "auto" and stream.isatty())
     _output.stream, _output.level, _output.is_strict = stream, _LEVELS[level], is_strict
-    _output.on_dropped = on_dropped
     if for_people:
         _output.render = structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time")
     with _libraries(), _last_words():
@@ -119,6 +117,11 @@ def logged_to(
             yield
         finally:
             _output.reset()
+
+
+def count_dropped(count: Callable[[], object]) -> None:
+    """Have `count` called for each field that is left out, until the log ends."""
+    _output.on_dropped = count
 
 
 # What becomes of a line

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from monitor.log import FIELDS, Refused, get_logger, logged_to
+from monitor.log import FIELDS, Refused, count_dropped, get_logger, logged_to
 
 PRODUCT = Path(__file__).parents[2] / "monitor"
 SECRET = "MRN-4711 SMITH^JOHN"
@@ -58,7 +58,8 @@ def test_what_is_less_grave_than_asked_for_is_not_told(stream):
 
 def test_a_field_that_nobody_listed_is_left_out_and_counted(stream):
     dropped = []
-    with logged_to(stream, on_dropped=lambda: dropped.append(1)):
+    with logged_to(stream):
+        count_dropped(lambda: dropped.append(1))
         log.info("message_taken", patient=SECRET, text=SECRET, source="PAS/RGH")
     assert SECRET not in stream.getvalue()
     assert lines(stream)[0]["source"] == "PAS/RGH"
