@@ -115,6 +115,21 @@ def test_a_later_generation_of_the_rules_is_newer_whatever_its_instants(store):
     assert list(store.alerts_known()) == [under_new_rules]
 
 
+def test_the_same_change_told_again_stands_as_it_was_told_last(store):
+    store.write(Batch(clock=at(9), notices=[notice("a", 9)]))
+    store.write(Batch(clock=at(9), notices=[notice("a", 9, place="icu")]))
+    assert list(store.alerts_known()) == [notice("a", 9, place="icu")]
+
+
+def test_under_new_rules_nothing_is_folded_any_more(store):
+    store.write(Batch(clock=at(1), facts=[fact(1)]))
+    store.write(Batch(clock=at(2), folded=[Folded("7001", at(60), 1, False)]))
+    store.begin_generation({"rules": "b", "generation": "2"})
+    assert store.folded() == []
+    assert store.hot() == ["7001"]
+    assert (store.recall("rules"), store.recall("generation")) == ("b", "2")
+
+
 def test_who_was_ever_to_be_told_of_an_alert_is_known(store):
     told = [("mail", "ward", notice("a")), ("mail", "ward", notice("a", 3)), ("page", "doctor", notice("b"))]
     store.write(Batch(clock=START, deliveries=told))

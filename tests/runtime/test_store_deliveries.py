@@ -104,6 +104,16 @@ def test_what_is_marked_twice_stays_as_it_was_marked_first(store, outbox):
     assert due(outbox) == [("a", "ward", at(2))]
 
 
+def test_a_second_mark_makes_nothing_due_that_waits_for_its_time(store, outbox):
+    store.write(Batch(clock=START, deliveries=[told("a", 1), told("a", 2)]))
+    outbox.delivered([1])
+    outbox.failed([2], "no answer", 30.0)
+    outbox.delivered([1])
+    outbox.failed([1], "late answer", None)
+    assert due(outbox) == []
+    assert store._all("SELECT state FROM outbox ORDER BY number") == [("delivered",), ("waiting",)]
+
+
 def test_what_failed_longest_ago_does_not_keep_new_alerts_waiting(store, outbox, clock):
     store.write(Batch(clock=START, deliveries=[told(f"a{number}") for number in range(5)]))
     outbox.failed([each.id for each in outbox.due("mail", 100)], "no answer", 1.0)

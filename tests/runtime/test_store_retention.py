@@ -99,6 +99,14 @@ def test_patients_whom_merges_link_are_forgotten_together_or_not_at_all(store):
     assert store.links() == {}
 
 
+def test_patients_whom_merges_link_are_kept_while_any_of_them_is_heard_of(store):
+    merge = fact(2, "TMP1", type="merge", attributes={"into": "7001"})
+    write(store, facts=[fact(1), merge, fact(3, arrived_at=LATER)])
+    write(store, folded=over("TMP1", "7001"))
+    assert store.forget(LATER) == []
+    assert len(store.forget(at(1_001))) == 2
+
+
 def test_a_key_that_only_a_merge_names_keeps_nobody(store):
     write(store, facts=[fact(2, "TMP1", type="merge", attributes={"into": "7001"})])
     write(store, folded=over("TMP1"))

@@ -143,6 +143,7 @@ def test_a_copy_made_while_the_service_writes_is_whole_and_can_be_used(store, tm
     assert size == (tmp_path / "copy.sqlite").stat().st_size
     assert (tmp_path / "copy.sqlite").stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.sqlite", "data"]
+    assert (tmp_path / "copy.sqlite").read_bytes()[18:20] == b"\x01\x01"  # no log of writes belongs to it
     restored = tmp_path / "restored"
     restored.mkdir()
     (tmp_path / "copy.sqlite").rename(restored / FILE)
