@@ -300,7 +300,7 @@ for number in range(first, first + 100_000):
 
 def test_a_process_that_is_killed_leaves_exactly_what_it_had_committed(folder):
     acknowledged = -1
-    for lines in (1, 40, 90):
+    for lines in (20, 70):
         with service(folder, WRITES) as writer:
             for _ in range(lines):
                 acknowledged = int(writer.stdout.readline())

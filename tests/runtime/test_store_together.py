@@ -271,7 +271,7 @@ def told(event):
     return repr([getattr(event, name) for name in event.__struct_fields__ if name != "arrived_at"])
 
 
-@settings(max_examples=max(1, EXAMPLES // 60), deadline=None)  # each opens a directory or two
+@settings(max_examples=max(1, EXAMPLES // 100), deadline=None)  # each opens a directory or two
 @given(batches)
 def test_whatever_is_written_is_read_back_equal_and_in_order(tmp_path_factory, written):
     folder = tmp_path_factory.mktemp("any")
