@@ -180,9 +180,10 @@ def _classes(now: Course, before: Course, seen: When) -> list[Span]:
     if (last.word, last.is_inpatient) == (span.word, span.is_inpatient):
         return before.classes
     told = {(stay.place, stay.since) for stay in before.stays}
-    latest = max((stay.since.at for stay in before.stays if stay.since), default=None)
-    moves = (stay.since for stay in now.stays if (stay.place, stay.since) not in told)
-    since = next((at for at in moves if at and (latest is None or at.at > latest) and at.at <= seen.at), seen)
+    begun = [when.at for when in (last.since, *(stay.since for stay in before.stays)) if when]
+    latest = max(begun, default=EARLIEST)
+    moves = [stay.since for stay in now.stays if stay.since and (stay.place, stay.since) not in told]
+    since = next((when for when in moves if latest < when.at <= seen.at), seen)
     if last.since and since.at < last.since.at:
         since = last.since
     return [*before.classes, replace(span, since=since)]

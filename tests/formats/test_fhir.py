@@ -131,6 +131,15 @@ def test_a_leave_goes_on_from_the_last_status():
     assert story(document) == ["10:00 register 4W", "12:00 leave"]
 
 
+def test_a_leave_that_the_history_knows_is_told_once():
+    history = [
+        {"status": "onleave", "period": period("12:00")},
+        {"status": "in-progress", "period": period("10:00", "12:01")},
+    ]
+    document = encounter(at("4W", "10:00"), statusHistory=history, status="onleave")
+    assert story(document) == ["10:00 register 4W", "12:00 leave"]
+
+
 CLASSES = [
     {"class": {"code": "EMER"}, "period": period("10:00", "13:00")},
     {"class": {"code": "IMP"}, "period": period("13:00")},
@@ -220,6 +229,23 @@ def test_wards_and_other_places_of_care_are_one_level():
         at("9", "13:00", **level("ro")),
     )
     assert story(document) == ["10:00 register ED", "12:00 transfer 5E", "13:00 transfer 4W^9"]
+
+
+def test_places_of_one_date_are_told_one_after_the_other():
+    day = {"period": {"start": "2024-03-04"}}
+    document = encounter(at("ED", **level("area"), **day), at("4W", **level("wa"), **day))
+    assert story(document) == ["00:00 register ED", "00:00 transfer 4W"]
+
+
+def test_what_lies_above_one_ward_is_not_above_another():
+    site = {"resourceType": "Location", "id": "RGH", "physicalType": {"coding": [{"code": "si"}]}}
+    ward = {"resourceType": "Location", "id": "9W", "partOf": {"reference": "Location/RGH/_history/2"}}
+    stays = [
+        {"location": {"reference": f"Location/{name}/_history/3"}, "period": period("10:00")}
+        for name in ("5W", "9W")
+    ]
+    [found] = read(bundle("collection", encounter(*stays), site, ward)).visits
+    assert [event.to for event in found.events] == ["5W", "9W^^^RGH"]
 
 
 def test_where_the_registry_knows_no_place_the_ward_is_followed():
@@ -346,7 +372,12 @@ def test_an_entry_is_found_by_its_full_url():
 
 @pytest.mark.parametrize(
     ("subject", "reason"),
-    [({}, "no-patient"), ({"reference": "Group/1"}, "no-patient"), ({"reference": "#inside"}, "no-patient")],
+    [
+        ({}, "no-patient"),
+        ({"reference": "Group/1"}, "no-patient"),
+        ({"reference": "#inside"}, "no-patient"),
+        ({"reference": "Patient/"}, "no-patient"),
+    ],
 )
 def test_an_encounter_of_nobody_is_a_reject(subject, reason):
     assert read(encounter(subject=subject)).reason == reason
@@ -372,9 +403,10 @@ def test_test_patients_are_marked(document):
 
 
 def test_a_visit_without_an_id_is_known_by_its_identifier():
-    document = encounter(identifier=[{"system": "s", "value": "v"}])
+    document = encounter(identifier=[{"system": "urn:h/1", "value": "v~2"}])
     del document["id"]
-    assert visit(document).key == "s|v"
+    assert visit(document).key == "urn:h/1|v~2"
+    assert visit(document).events[0].id == "urn:h%2F1|v%7E2/2024-03-04T10:00:00Z/00/"
 
 
 # --- when -------------------------------------------------------------------------------------------------------

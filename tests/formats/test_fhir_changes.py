@@ -98,8 +98,27 @@ def test_of_versions_made_at_one_moment_the_number_tells_which_is_newer():
 
 def test_what_does_not_say_when_it_was_made_is_taken_in_the_order_in_which_it_comes():
     late, right = encounter(at("ED", "10:30"), began="10:30"), encounter(at("ED", "10:00"), began="10:00")
-    del late["meta"], right["meta"]
-    assert stays_after(late, right) == [("ed", "10:00", None)]
+    assert stays_after(undated(late), undated(right)) == [("ed", "10:00", None)]
+
+
+def undated(document):
+    return {name: value for name, value in document.items() if name != "meta"}
+
+
+def test_a_correction_is_never_older_than_what_it_corrects():
+    home = {"dischargeDisposition": {"text": "home"}}
+    said, _ = follow(
+        encounter(ED, ended="16:00", made="17:00"),
+        undated(encounter(ED, ended="16:00", hospitalization=home)),
+    )
+    assert [(each.replaces, each.recorded_at.hour) for each in said[1]] == [("e1/discharge", 17)]
+
+
+def test_a_version_without_a_date_does_not_make_older_ones_news():
+    said, _ = follow(
+        encounter(ED, made="15:00"), undated(encounter(ED)), encounter(at("ICU", "10:00"), made="11:00")
+    )
+    assert said[1:] == [[], []]
 
 
 def test_changed_content_is_a_correction():
@@ -246,6 +265,50 @@ def test_who_is_discharged_from_a_leave_does_not_return():
     assert words(said[1]) == ["15:00 discharge"]
 
 
+def test_a_discharge_from_a_leave_that_is_taken_back_leaves_the_patient_on_leave():
+    stay = at("4W", "10:00")
+    said, _ = follow(
+        encounter(stay, made="12:00", status="onleave"),
+        encounter(stay, ended="15:30", made="15:00"),
+        encounter(stay, made="16:00"),
+    )
+    assert [words(each) for each in said[1:]] == [
+        ["15:30 discharge"],
+        ["15:30 cancel_discharge", "16:00 return 4W"],
+    ]
+
+
+def test_an_end_without_a_time_stays_when_it_was_first_seen():
+    ended = encounter(at("4W", "10:00"), made="17:00", status="finished")
+    said, _ = follow(ended, ended | {"meta": {"lastUpdated": time("18:00")}})
+    assert [words(each) for each in said] == [["10:00 register 4W", "17:00 discharge"], []]
+
+
+def test_a_stay_that_is_charted_late_does_not_change_the_class_before_it_was_seen():
+    said, _ = follow(
+        encounter(at("ED", "10:00"), made="11:00"),
+        encounter(at("ED", "10:00"), kind="IMP", made="12:00"),
+        encounter(at("ED", "10:00"), at("4W", "11:30"), kind="AMB", made="13:00"),
+    )
+    assert words(said[1]) == ["12:00 admit ED"]
+    assert words(said[2]) == [
+        "12:00 cancel_admit ED",
+        "11:30 transfer 4W",
+        "12:00 admit 4W",
+        "13:00 register 4W",
+    ]
+
+
+def test_what_was_seen_is_told_again_when_a_cancelled_visit_comes_back():
+    said, _ = follow(
+        encounter(at("ED"), made="11:00"),
+        encounter(at("4W"), made="15:00"),
+        encounter(at("4W"), made="16:00", status="cancelled"),
+        encounter(at("4W"), made="17:00"),
+    )
+    assert words(said[3]) == ["10:00 register ED", "15:00 transfer 4W"]
+
+
 def test_a_place_without_a_period_that_changes_is_a_transfer_when_it_is_seen():
     said, _ = follow(
         encounter(at("ED"), made="11:00"),
@@ -287,6 +350,13 @@ def test_the_service_of_a_stay_is_that_under_which_it_began():
     surgery, medicine = ({"coding": [{"code": code}]} for code in ("SURG", "MED"))
     said, _ = follow(encounter(ED, serviceType=surgery), encounter(ED, WARD, serviceType=medicine))
     assert [each.attributes["service"] for events in said for each in events] == ["SURG", "MED"]
+
+
+def test_a_stay_is_known_again_by_a_local_time_that_occurs_twice():
+    surgery, medicine = ({"coding": [{"code": code}]} for code in ("SURG", "MED"))
+    stay = {"location": {"display": "ED"}, "period": {"start": "2024-10-27T01:30:00"}}
+    one, other = encounter(stay, serviceType=surgery), encounter(stay, serviceType=medicine)
+    assert follow(one, other)[0][1] == []
 
 
 # --- any sequence of versions -----------------------------------------------------------------------------------
