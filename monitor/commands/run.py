@@ -7,7 +7,6 @@ import asyncio
 import os
 import signal
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import uvicorn
 from monitor.board.app import Parts, make_app
 from monitor.board.auth import Access, Tokens, TokensError
 from monitor.board.desk import Desk
+from monitor.board.server import configured
 from monitor.commands.arguments import moment
 from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams
 from monitor.core.text import found
@@ -198,21 +198,7 @@ class _Web:
             desk=Desk(service.reader, service.ledger, StoreError),
             rules=lambda: service.rules,
         )
-        tls = http.tls
-        self._server = _Server(
-            uvicorn.Config(
-                make_app(parts),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=5,
-                ssl_certfile=tls.certificate if tls else None,
-                ssl_keyfile=tls.key if tls else None,
-                ssl_ca_certs=tls.client_ca if tls else None,
-                ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
-            )
-        )
+        self._server = _Server(configured(make_app(parts), http.tls))
         self._task: asyncio.Task[None] | None = None
         self._http = http
         self.port = 0

@@ -8,9 +8,9 @@ by what passes it on, so it is no place for a patient.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote
 
 import msgspec
 
@@ -24,6 +24,7 @@ HEADER: Final = "ce-"
 """How the headers of binary mode begin (HTTP protocol binding, 3.1.3)."""
 
 _NO_CLOUDEVENT: Final = "not-a-cloudevent"
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _OF_ENVELOPE: Final = {"occurred_at": "time", "recorded_at": "recordedtime"}
 """How the envelope calls fields of an event."""
 
@@ -69,13 +70,19 @@ def structured(headers: Mapping[str, str], data: bytes) -> bytes:
     Its envelope is in HTTP headers (lower-case names, values percent-encoded), its data are the body.
     """
     said = {
-        name.removeprefix(HEADER): unquote(value)
+        name.removeprefix(HEADER): _decoded(value)
         for name, value in headers.items()
         if name.startswith(HEADER)
     }
     if "content-type" in headers:
         said["datacontenttype"] = headers["content-type"]
     return _encode(said | {"data_base64": data})
+
+
+def _decoded(value: str) -> str:
+    """A header's value without its percent-encoding, which is of UTF-8."""
+    found = _ENCODED.sub(lambda each: bytes([int(each[1], 16)]), value.encode("utf-8", "replace"))
+    return found.decode("utf-8", "replace")
 
 
 def _not_one(error: Exception) -> Reject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import uvicorn
 
 from monitor.board.app import Parts, make_app
 from monitor.board.auth import Access
+from monitor.board.server import configured
 from monitor.core.place import Registry
 
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -86,21 +88,22 @@ def parts(**given):
 
 
 @contextmanager
-def serving(app, **options):
+def serving(app, tls=None):
     """The address of a server that runs an application until the block ends."""
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off", **options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    server = uvicorn.Server(configured(app, tls))
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.005)
-        host, port = server.servers[0].sockets[0].getsockname()
-        yield f"http://{host}:{port}"
+        host, port = listening.getsockname()
+        yield f"{'https' if tls else 'http'}://{host}:{port}"
     finally:
         server.should_exit = True
         thread.join()
+        listening.close()
 
 
 @contextmanager

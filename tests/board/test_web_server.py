@@ -1,0 +1,112 @@
+"""The server itself: who says nothing is not waited for, and who must show a certificate shows one."""
+
+import socket
+import ssl
+import time
+
+import httpx
+import pytest
+import trustme
+from web import parts, serving
+
+from monitor.board import server
+from monitor.board.app import make_app
+from monitor.settings import Tls
+
+
+def talk(address, *pieces):
+    """What the server says before it ends the connection, to pieces that come one after the other."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.02)
+        said = b""
+        while found := connection.recv(4096):
+            said += found
+        return said
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [b"GET /healthz HTTP/1.1\r\n", b"Host: x\r\n", b"X-Slow: "],
+        [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /healthz HTTP/1.1\r\n"],
+    ],
+)
+def test_who_does_not_finish_a_request_is_not_waited_for(monkeypatch, pieces):
+    monkeypatch.setattr(server.TimedProtocol, "head_seconds", 0.1)
+    with serving(make_app(parts()[0])) as address:
+        said = talk(address, *pieces)
+    assert said.count(b"HTTP/1.1 200") == b"".join(pieces).count(b"\r\n\r\n")
+
+
+def test_a_request_may_take_longer_than_its_head(monkeypatch):
+    monkeypatch.setattr(server.TimedProtocol, "head_seconds", 0.05)
+    body = b'{"id": "1", "type": "triage", "patient": "7", "occurred_at": "2026-03-03T10:00:00Z"}'
+    head = (
+        b"POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    with serving(make_app(parts()[0])) as address:
+        slowly = [bytes([each]) for each in body[:8]]
+        assert talk(address, head, *slowly, body[8:]).startswith(b"HTTP/1.1 202")
+
+
+def test_a_head_that_is_too_large_or_no_http_is_refused():
+    with serving(make_app(parts()[0])) as address:
+        for head in (
+            b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000,
+            b"MSH|^~\\&|PAS\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        ):
+            assert talk(address, head).startswith(b"HTTP/1.1 400")
+        assert httpx.get(f"{address}/healthz").status_code == 200
+
+
+def test_more_connections_than_allowed_are_answered_and_ended(monkeypatch):
+    monkeypatch.setattr(server, "CONNECTIONS", 3)
+    with serving(make_app(parts()[0])) as address:
+        host, port = address.removeprefix("http://").split(":")
+        idle = [socket.create_connection((host, int(port))) for _ in range(3)]
+        try:
+            assert talk(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 503")
+        finally:
+            for each in idle:
+                each.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A certificate for the server, and the authority that signs those of clients."""
+    folder, authority = tmp_path_factory.mktemp("tls"), trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    for name, blob in (
+        ("ca", authority.cert_pem),
+        ("key", certificate.private_key_pem),
+        ("cert", certificate.cert_chain_pems[0]),
+    ):
+        blob.write_to_path(str(folder / name))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    known = ssl.create_default_context()
+    authority.configure_trust(known)
+    authority.issue_cert("client").configure_cert(known)
+    return folder, context, known
+
+
+def test_over_tls_it_is_the_same(files):
+    folder, context, _ = files
+    tls = Tls(certificate=str(folder / "cert"), key=str(folder / "key"))
+    with serving(make_app(parts()[0]), tls) as address:
+        assert httpx.get(f"{address}/healthz", verify=context).status_code == 200
+
+
+def test_where_clients_need_a_certificate_no_one_is_answered_without(files):
+    folder, context, known = files
+    tls = Tls(certificate=str(folder / "cert"), key=str(folder / "key"), client_ca=str(folder / "ca"))
+    with serving(make_app(parts()[0]), tls) as address:
+        assert httpx.get(f"{address}/healthz", verify=known).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{address}/healthz", verify=context)
