@@ -247,6 +247,21 @@ def test_a_history_of_classes_corrects_what_was_seen():
     assert words(said[2]) == ["12:00 cancel_admit ED", "11:30 admit ED"]
 
 
+def test_a_class_that_was_to_begin_later_is_replaced_by_the_present_one():
+    history = [
+        {"class": {"code": "EMER"}, "period": period("10:00", "16:00")},
+        {"class": {"code": "IMP"}, "period": period("16:00")},
+    ]
+    said, _ = follow(
+        encounter(at("ED", "10:00"), kind="IMP", classHistory=history, made="15:00"),
+        encounter(at("ED", "10:00"), kind="AMB", made="15:30"),
+    )
+    assert [words(each) for each in said] == [
+        ["10:00 register ED", "16:00 admit ED"],
+        ["16:00 cancel_admit ED"],
+    ]
+
+
 def test_a_leave_and_its_return_are_told_when_they_are_seen():
     stay = at("4W", "10:00")
     said, _ = follow(
