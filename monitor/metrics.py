@@ -156,6 +156,7 @@ class Metrics:
         self._families: list[Family[Any]] = []
         self._registry = CollectorRegistry()
         self._severities: dict[str, str] = {}
+        self._counted: dict[str, int] = {}
         self._open_cases: Callable[[], Iterable[OpenCases]] = tuple
         self._pending: Callable[[], Mapping[str, int]] = dict
         self._bounds = {
@@ -173,9 +174,6 @@ class Metrics:
             "sink": Bound(sinks),
             "kind": Bound(("duplicates", "conflicts", "future", "stale", "heartbeats", "updates")),
             "code": Bound(("AA", "AE", "AR", "CA", "CE", "CR")),
-            "origin": Bound(("mllp", "http", "fhir", "file", "kafka")),
-            "route": Bound(room=50),
-            "status": Bound(("2xx", "3xx", "4xx", "5xx")),
         }
         self._declare_input()
         self._declare_judging()
@@ -184,7 +182,6 @@ class Metrics:
 
     def _declare_input(self) -> None:
         counter, gauge = self._counter, self._gauge
-        self.messages = counter("messages", "Messages taken over, by the way they came.", "origin")
         self.events = counter("events", "Events taken over.", "source", "type")
         self.oddities = counter(
             "event_oddities",
@@ -208,9 +205,6 @@ class Metrics:
             "source",
             unit="seconds",
         )
-        self.feed_silent = gauge(
-            "feed_silent", "1 while a source has been silent for longer than it may.", "source"
-        )
         self.charting_delay = self._histogram(
             "charting_delay_seconds",
             "From when something happened to when the source wrote it.",
@@ -220,13 +214,6 @@ class Metrics:
         self.intake_queue = gauge("intake_queue", "Messages that wait to be made durable.").of()
         self.mllp_connections = gauge("mllp_connections", "Open MLLP connections.").of()
         self.mllp_acks = counter("mllp_acks", "Acknowledgements sent over MLLP.", "code")
-        self.ack_seconds = self._histogram(
-            "ack_seconds",
-            "From the last byte of a message to the durable write after which it is acknowledged.",
-            _MACHINE,
-            "origin",
-        )
-        self.http_requests = counter("http_requests", "HTTP requests answered.", "route", "status")
 
     def _declare_judging(self) -> None:
         counter, gauge = self._counter, self._gauge
@@ -312,6 +299,13 @@ class Metrics:
         shadow = sum(1 for rule in rules if isinstance(rule, CaseRule) and rule.mode == "shadow")
         self.rules.of("live").set(len(rules) - shadow)
         self.rules.of("shadow").set(shadow)
+
+    def count_oddities(self, counts: Mapping[str, int]) -> None:
+        """Add what has been counted since the last time; an engine that begins anew counts from 0."""
+        for kind, count in counts.items():
+            before = self._counted.get(kind, 0)
+            self.oddities.of(kind).inc(count - before if count >= before else count)
+        self._counted = dict(counts)
 
     def read_from(
         self, open_cases: Callable[[], Iterable[OpenCases]], pending: Callable[[], Mapping[str, int]]

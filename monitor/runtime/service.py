@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from monitor.core.rule import CaseRule
 from monitor.ingest import follow, kafka
 from monitor.ingest.intake import Intake
 from monitor.ingest.mllp_server import Limits, MllpServer, server_tls
-from monitor.log import get_logger
+from monitor.log import count_dropped, get_logger
 from monitor.metrics import Metrics
 from monitor.notify.notice import Delivery, Notice
 from monitor.notify.notifier import Notifier
@@ -79,6 +80,7 @@ class Service:
         self._answered_at = 0.0
         self._use(loaded)
         self.metrics.read_from(self.reader.open_cases, self._pending)
+        count_dropped(self.metrics.log_fields_dropped.inc)
 
     @property
     def intake(self) -> Intake:
@@ -227,6 +229,7 @@ class Service:
     async def _look_around(self) -> None:
         """Now and then: does the engine's thread answer, and what do the gauges say?"""
         assert self._loop is not None
+        steps = 0
         while True:
             await self._lane.do(lambda: None)
             self._answered_at = self._loop.time()
@@ -234,6 +237,10 @@ class Service:
             metrics.ready.set(0 if self.problems() else 1)
             metrics.intake_queue.set(self._lane.waiting)
             metrics.journeys.set(self._live.journeys)
+            metrics.count_oddities(self._live.counts)
+            metrics.clock_steps.inc(self.clock.steps - steps)
+            steps = self.clock.steps
+            metrics.store_bytes.set(await asyncio.to_thread(_size, Path(self.settings.data)))
             await asyncio.sleep(1.0)
 
     # What others ask for
@@ -281,6 +288,15 @@ class _Outbox:
 
     async def failed(self, ids: Sequence[int], why: str, retry_in_seconds: float | None) -> None:
         await asyncio.to_thread(self._deliveries.failed, ids, why, retry_in_seconds)
+
+
+def _size(folder: Path) -> int:
+    """The bytes of the files in a directory."""
+    size = 0
+    for each in folder.iterdir():
+        with suppress(OSError):  # it was just removed
+            size += each.stat().st_size
+    return size
 
 
 def _limits(settings: Settings) -> Limits:

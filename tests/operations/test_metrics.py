@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from monitor.metrics import Bound, Metrics, metrics_table
+from monitor.metrics import Bound, Family, Metrics, metrics_table
 from monitor.rulefile import load_registry, load_rules
 from monitor.runtime.reader import OpenCases
 
@@ -86,7 +87,6 @@ def test_without_sources_in_the_registry_the_first_fifty_are_told_apart(metrics)
 def test_the_number_of_series_has_a_limit_under_hostile_input_and_reloads(metrics):
     def noise(number):
         word = f"{number}\n\"}}'"
-        metrics.messages.of(word).inc()
         metrics.events.of(word, word).inc()
         metrics.rejects.of(word, word).inc()
         metrics.cases.of(word, word).inc()
@@ -94,7 +94,7 @@ def test_the_number_of_series_has_a_limit_under_hostile_input_and_reloads(metric
         metrics.delay.of(word, word, word).observe(number)
         metrics.alerts.of(word, word, word, word).inc()
         metrics.deliveries.of(word, word).inc()
-        metrics.http_requests.of(word, word).inc()
+        metrics.mllp_acks.of(word).inc()
 
     counts = []
     for generation in range(30):
@@ -177,6 +177,25 @@ def test_nothing_is_shown_that_is_not_declared(metrics):
     }
     assert shown - {each.name for each in metrics.declared} == set()
     assert all(each.meaning.endswith(".") or each.name.endswith("info") for each in metrics.declared)
+
+
+def test_what_an_engine_counts_is_added_up_over_engines(metrics):
+    for counts in ({"duplicates": 2}, {"duplicates": 5, "conflicts": 1}, {"duplicates": 1}, {"xs": 9}):
+        metrics.count_oddities(counts)
+    assert value(metrics, "handoff_event_oddities_total", kind="duplicates") == 6
+    assert value(metrics, "handoff_event_oddities_total", kind="conflicts") == 1
+    assert value(metrics, "handoff_event_oddities_total", kind="other") == 9
+
+
+def test_every_metric_is_fed_by_somebody(metrics):
+    product = Path(__file__).parents[2] / "monitor"
+    code = "".join(path.read_text() for path in product.rglob("*.py"))
+    fed = set(
+        re.findall(r"metrics\.(\w+)(?:\.of\([^()]*(?:\([^()]*\)[^()]*)*\))?\.(?:inc|dec|set|observe)\b", code)
+    )
+    fed |= set(re.findall(r"self\.(\w+)(?:\.of\([^()]*\))?\.(?:inc|dec|set|observe)\b", code))
+    kinds = (Family, Counter, Gauge, Histogram)
+    assert {name for name, each in vars(metrics).items() if isinstance(each, kinds)} - fed == set()
 
 
 def test_a_bound_gives_its_room_once_whatever_the_threads_do():
