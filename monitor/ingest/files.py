@@ -211,7 +211,7 @@ def _documents(stream: io.BufferedReader[_Stream], meaning: Meaning) -> Iterator
     """What JSON documents mean: one a line, each with the number of its line; or a single one over all lines."""
     lines = _lines(stream)
     begin = list(islice(lines, 2))
-    documents = chain(begin, lines)
+    documents: Iterator[tuple[int, bytes]] = chain(begin, lines)
     if not _is_one_a_line([line for _, line in begin]):
         documents = iter([(begin[0][0], b"\n".join(line for _, line in documents))])
     for number, document in documents:
