@@ -78,6 +78,8 @@ class Engine:
         self._feed_alerts: dict[str, Alert] = {}
         self._watched: set[str] = set()
         """The sources for which a look is due."""
+        self.read_again: set[str] = set()
+        """Patients whose journeys were read again since its user emptied this: of a case whose verdict is the same, all else may differ."""
 
     def observe(self, event: Event) -> list[Change]:
         """Take an event at its `arrived_at`, which must not be before the engine's clock.
@@ -519,6 +521,7 @@ class Engine:
         if read.next_at is not None:
             self._push((read.next_at, 0), chart)
         chart.begin_again(read, patient)
+        self.read_again |= chart.keys
         for journey in chart.journeys:
             for fact in read.journeys.get(journey.patient, ()):
                 self._follow_fact(journey, fact, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitor.core.change import AlertChange
 from monitor.core.place import Registry
-from monitor.core.rule import RuleBase
+from monitor.core.rule import CaseRule, RuleBase
 from monitor.notify.notice import Notice
 
 
@@ -31,7 +31,7 @@ def notice(
         sequence=change.sequence,
         summary=change.summary,
         trigger_at=change.trigger_at,
-        due_at=change.due_at,
+        due_at=change.due_at if isinstance(rule, CaseRule) and rule.can_be_overdue else None,
         delay_seconds=change.delay_seconds,
         step=change.step,
         from_=change.from_,

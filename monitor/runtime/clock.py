@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,8 @@ class LiveClock:
         self._wall = wall
         self._steady = steady
         self._speed = speed
+        self._alone = threading.RLock()
+        """Held while it is asked: by the lane, by the loop, by whoever answers questions."""
         self._last = wall()
         self._apart = self._last - _as_moment(steady())
         """How far the wall clock lies ahead of the steady one."""
@@ -65,17 +68,19 @@ class LiveClock:
 
     def now(self) -> datetime:
         """The present; never earlier than it has been."""
-        told = self._believed(self._wall())
-        self.behind = max(self._last - told, timedelta(0))
-        self._last = max(self._last, told)
-        return self._last
+        with self._alone:
+            told = self._believed(self._wall())
+            self.behind = max(self._last - told, timedelta(0))
+            self._last = max(self._last, told)
+            return self._last
 
     def next(self) -> datetime:
         """The present, as an instant of its own: later than any that it told before."""
-        last = self._last
-        if self.now() == last:
-            self._last = last + _MICROSECOND
-        return self._last
+        with self._alone:
+            last = self._last
+            if self.now() == last:
+                self._last = last + _MICROSECOND
+            return self._last
 
     def seconds_until(self, moment: datetime) -> float:
         """How many seconds of life there are until a moment; negative for one that is past."""

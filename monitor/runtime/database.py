@@ -97,6 +97,7 @@ def connect(path: Path, *, only_reads: bool = False, busy_seconds: float = 5.0) 
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # where fsync alone leaves it in the disk's cache (macOS)
         connection.execute("PRAGMA secure_delete = ON")  # of forgotten patients nothing stays in free pages
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `checkpoint`
         connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
         _refuse_foreign(connection, path)
     except BaseException:

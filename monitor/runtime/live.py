@@ -79,9 +79,11 @@ class _News:
         self.notices: list[Notice] = []
         self.deliveries: list[tuple[str, str, Notice]] = []
         self.folded: list[Folded] = []
+        self.read_again: set[str] = set()
+        """Patients of whose cases more may have changed than verdicts: all that stands of them is written."""
 
     def __bool__(self) -> bool:
-        return bool(self.verdicts or self.gone or self.notices or self.folded)
+        return bool(self.verdicts or self.gone or self.notices or self.folded or self.read_again)
 
 
 class Live:
@@ -262,6 +264,11 @@ class Live:
         """Write a batch together with the news, which are then no more."""
         news = self._news
         batch.verdicts += news.verdicts.values()
+        for patient in news.read_again.difference(batch.anew):
+            if patient not in self._shelf:
+                keys, verdicts, _ = self._engine.stands(patient)
+                batch.anew += keys
+                batch.verdicts += verdicts
         batch.gone += news.gone
         batch.notices += news.notices
         batch.deliveries += news.deliveries
@@ -310,6 +317,11 @@ class Live:
         """How many patients may still be told of; those in memory, and those on the shelf."""
         return self._engine.in_memory + len(self._shelf)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was odd about events, since the rules were last put in use: repeats, conflicts, times to come, old news."""
+        return dict(self._engine.counts)
+
     def position(self, name: str) -> str | None:
         return self._store.position(name)
 
@@ -321,6 +333,9 @@ class Live:
         self._tell(self._engine.advance(now))
 
     def _tell(self, changes: Sequence[Change]) -> None:
+        if self._engine.read_again:
+            self._news.read_again |= self._engine.read_again
+            self._engine.read_again.clear()
         for change in changes:
             if isinstance(change, VerdictChange):
                 self._verdict(change)
@@ -369,7 +384,9 @@ class Live:
     # Now and then
 
     def _fold(self, quiet_for: timedelta, most: int) -> None:
-        """Put quiet journeys on the shelf, some at a time."""
+        """Put quiet journeys on the shelf, some at a time; not before what stands of them has been written."""
+        if self._news.read_again:
+            return
         for patient, due, in_place in self._engine.fold(self._engine.now[0] - quiet_for, most):
             at, phase = due or (None, 0)
             self._news.folded.append(Folded(patient, at, phase, due is None and not in_place))

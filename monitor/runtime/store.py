@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from monitor.core.event import Event
 from monitor.formats.fhir import Visit
 from monitor.notify.notice import Notice
 from monitor.runtime.batch import Asked, Batch, Folded
+from monitor.runtime.checkpoint import Checkpoints
 from monitor.runtime.database import (
     FILE,
     Connection,
@@ -56,6 +57,7 @@ class Store:
         self._connection = connection
         self._secret = bytes.fromhex(self.recall(_SECRET) or "")
         self._writer = Writer(connection, self._secret)
+        self._checkpoints = Checkpoints(self._path)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -63,15 +65,18 @@ class Store:
         path = folder / FILE
         with explained("open", path):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = Lock(folder)
-            try:
-                return cls(folder, lock, _opened(path))
-            except BaseException:
-                lock.release()
-                raise
+            with ExitStack() as undo:
+                lock = Lock(folder)
+                undo.callback(lock.release)
+                connection = _opened(path)
+                undo.callback(connection.close)
+                store = cls(folder, lock, connection)
+                undo.pop_all()
+                return store
 
     def close(self) -> None:
         """Leave the directory to others; what was written stays."""
+        self._checkpoints.close()
         with suppress(StoreError):  # it only tidies up, which the next one to open does as well
             self._all("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()

@@ -59,12 +59,10 @@ class Writer:
             run("REPLACE INTO positions VALUES (?, ?)", (storable(name), storable(value)))
         for source, heard_at in batch.heard.items():
             self._hear(source, micros(heard_at))
-        if batch.anew:
-            self._connection.executemany(
-                "DELETE FROM verdicts WHERE patient = ?", [(self._number(each),) for each in batch.anew]
-            )
         if batch.verdicts:
             self._connection.executemany(_VERDICT, map(self._verdict_row, batch.verdicts))
+        if batch.anew:
+            self._forget_others(batch)
         if batch.gone:
             self._connection.executemany(
                 "DELETE FROM verdicts WHERE case_id = ?", [(case_bytes(case),) for case in batch.gone]
@@ -112,6 +110,16 @@ class Writer:
         cursor = self._connection.execute(_LONGER, (at, source, at - _GAP))
         if not cursor.rowcount:
             self._connection.execute("INSERT INTO heard VALUES (NULL, ?, ?, ?)", (source, at, at))
+
+    def _forget_others(self, batch: Batch) -> None:
+        """Delete the cases of patients whose cases are all in the batch, but for those."""
+        standing = {case_bytes(case.case) for case in batch.verdicts}
+        for patient in batch.anew:
+            rows = self._connection.execute(
+                "SELECT case_id FROM verdicts WHERE patient = ?", (self._number(patient),)
+            ).fetchall()
+            gone = [row for row in rows if row[0] not in standing]
+            self._connection.executemany("DELETE FROM verdicts WHERE case_id = ?", gone)
 
     def _link(self, merge: Event) -> None:
         own = self._number(merge.patient)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from strategies import GRID, START, Scenario, in_arrival_order, registries, rule_lists, scenarios
 
-from monitor.core.change import AlertChange, CaseVerdict, Change
+from monitor.core.change import AlertChange, CaseVerdict, Change, VerdictChange
 from monitor.core.engine import Engine
 from monitor.core.event import Event
 from monitor.formats.canonical import encode
@@ -256,6 +256,28 @@ def test_journeys_that_are_folded_while_they_are_quiet_tell_the_same(scenario: S
     folding.fold(scenario.until)
     agree(told(folding), told(plain))
     assert sorted(folding.stays(), key=str) == sorted(plain.stays(), key=str)
+
+
+@often(0.1)
+@given(scenarios(), st.booleans())
+def test_changes_of_verdicts_add_up_to_the_verdicts(scenario: Scenario, folds: bool) -> None:
+    show(scenario)
+    engine = fresh(scenario)
+    changes: list[Change] = []
+    for event in scenario.events:
+        if event.arrived_at > scenario.until:
+            break
+        changes += engine.observe(event)
+        if folds:
+            engine.fold(engine.now[0])
+    changes += engine.advance(scenario.until)
+    said: dict[str, str | None] = {}
+    for change in changes:
+        if isinstance(change, VerdictChange):
+            assert said.get(change.case) == change.before
+            said[change.case] = change.after
+    stands = {each.case: "overdue" if each.overdue else each.verdict for each in engine.verdicts()}
+    assert {case: word for case, word in said.items() if word is not None} == stands
 
 
 @often(0.05)

@@ -66,10 +66,12 @@ def test_what_is_told_live_is_what_a_replay_of_the_record_tells(scenario, data):
     rules, registry = scenario.models()
     with tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder) / "data", rules, registry, START - timedelta(days=2))
-        was_cut_off = drive(service, scenario, data)
-        verdicts, alerts = service.replayed()
-        told, found = service.told(), service.verdicts()
-        service.pull_the_plug()
+        try:
+            was_cut_off = drive(service, scenario, data)
+            verdicts, alerts = service.replayed()
+            told, found = service.told(), service.verdicts()
+        finally:
+            service.pull_the_plug()
     assert found == verdicts
     if was_cut_off:  # what came and went between two batches need not be told; how each alert stands must be
         told, alerts = (

@@ -234,7 +234,9 @@ class Steps(Response):
             if previous is not None:
                 waiting[previous] = case
             previous = case
-        self.look(journey, journey.cases[1 - len(self.rule.steps)], fact, touched)
+        steps = journey.cases[1 - len(self.rule.steps) :]
+        touched += steps[1:]  # when the first is missed, and the clock may see to that, they are void
+        self.look(journey, steps[0], fact, touched)
 
     def decide(
         self,
