@@ -205,7 +205,12 @@ def _check(args: argparse.Namespace, streams: Streams) -> int:
 
 
 def _schema(args: argparse.Namespace, streams: Streams) -> int:
-    document = registry_schema() if args.registry else schema()
+    if args.settings:
+        from monitor.settings import settings_schema  # noqa: PLC0415 - the other commands need none of it
+
+        document = settings_schema()
+    else:
+        document = registry_schema() if args.registry else schema()
     streams.print(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return FINE
 
@@ -307,7 +312,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     check.add_argument("--format", choices=sorted(_SHOW), default="text")
 
     schema_ = _command(commands, "schema", _schema, "print the JSON Schema of rule files")
-    schema_.add_argument("--registry", action="store_true", help="that of microsystems.yaml instead")
+    which = schema_.add_mutually_exclusive_group()
+    which.add_argument("--registry", action="store_true", help="that of microsystems.yaml instead")
+    which.add_argument("--settings", action="store_true", help="that of handoff.yaml instead")
 
     replay_ = _command(commands, "replay", _replay, "run rules over a finished history")
     _takes_rules(replay_)

@@ -1,5 +1,7 @@
 """Settings: what a file, the environment and options say together, and what is said when it cannot be right."""
 
+import io
+import json
 import os
 import re
 from datetime import timedelta
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from monitor.cli import main
 from monitor.core.text import Model
 from monitor.rulefile import as_text
 from monitor.settings import (
@@ -284,6 +287,12 @@ def test_the_schema_takes_what_the_models_take():
     assert [error.message for error in validator.iter_errors(yaml.safe_load(WHOLE))] == []
     assert not validator.is_valid({"mllp": {"prot": 1}})
     assert not validator.is_valid({"sinks": {"x": {"url": "http://a"}}})
+
+
+def test_the_schema_is_printed():
+    out = io.StringIO()
+    assert main(["schema", "--settings"], io.BytesIO(), out, io.StringIO()) == 0
+    assert json.loads(out.getvalue()) == settings_schema()
 
 
 def test_every_key_is_described():
