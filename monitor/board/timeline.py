@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -62,8 +63,12 @@ def _told(
     fact_of = {(fact.event.source, fact.event.id): fact for fact in facts}
     unique = {(event.source, event.id): event for event in events}
     unique |= {name: fact.event for name, fact in fact_of.items()}
-    corrected_by = _by_target(unique, "replaces")
-    cancelled_by = _by_target(unique, "cancels")
+    stands_for = _last_words(unique)
+    cancelled_by = {
+        stands_for[target]: name
+        for name, event in unique.items()
+        if event.cancels is not None and (target := named(event.cancels, event.source)) in unique
+    }
     in_order = sorted(unique, key=lambda name: _order(unique[name], fact_of.get(name)))
     numbers = {name: number for number, name in enumerate(in_order)}
     told = {}
@@ -71,8 +76,8 @@ def _told(
         event, fact = unique[name], fact_of.get(name)
         status: _Status = "counts"
         undone_by = None
-        if fact is None and name in corrected_by:
-            status, undone_by = "corrected", corrected_by[name]
+        if fact is None and stands_for[name] != name:
+            status, undone_by = "corrected", stands_for[name]
         elif fact is None and event.occurred_at > now:
             status = "coming"
         elif fact is None:
@@ -97,14 +102,29 @@ def _told(
     return told
 
 
-def _by_target(events: dict[Name, Event], field: Literal["replaces", "cancels"]) -> dict[Name, Name]:
-    """By the event that they name, the last of those that correct or cancel it."""
-    found: dict[Name, Name] = {}
-    for name, event in sorted(events.items(), key=lambda each: each[1].recorded_at):
-        target = getattr(event, field)
-        if target is not None:
-            found[named(target, event.source)] = name
+def _last_words(events: dict[Name, Event]) -> dict[Name, Name]:
+    """For each event the one that stands for it: the last of all that correct one another (contract, section 2, Facts)."""
+    families: dict[Name, list[Name]] = defaultdict(list)
+    for name in events:
+        families[_root(name, events)].append(name)
+    found = {}
+    for family in families.values():
+        last = max(family, key=lambda name: (events[name].recorded_at, *name))
+        found.update(dict.fromkeys(family, last))
     return found
+
+
+def _root(name: Name, events: dict[Name, Event]) -> Name:
+    """The event that others correct and that corrects none; of a cycle the least of its names."""
+    path: dict[Name, None] = {}
+    while name not in path:
+        path[name] = None
+        target = events[name].replaces
+        if target is None or named(target, events[name].source) not in events:
+            return name
+        name = named(target, events[name].source)
+    walk = list(path)
+    return min(walk[walk.index(name) :])
 
 
 def _order(event: Event, fact: Fact | None) -> core.Order:
