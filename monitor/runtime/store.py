@@ -234,7 +234,8 @@ def _opened(path: Path) -> Connection:
     """A connection to a database that is sound and of this version."""
     if not path.exists():
         create(path)
-    path.parent.chmod(0o700)
+    with suppress(PermissionError):  # a mounted volume may be another user's; the files are ours alone
+        path.parent.chmod(0o700)
     log = path.with_name(path.name + "-wal")
     was_cut_off = log.exists() and log.stat().st_size > 0
     connection = connect(path)
