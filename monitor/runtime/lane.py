@@ -75,6 +75,7 @@ class _Errand(NamedTuple):
 
     run: Callable[[], object]
     done: asyncio.Future[Any]
+    begins_again: bool = False
 
 
 class Lane:
@@ -141,17 +142,28 @@ class Lane:
         await done
 
     async def position(self, name: str) -> str | None:
-        """Where a reader had come, the last time it said."""
-        return await self.do(lambda: self._work.position(name))
+        """Where a reader had come, the last time it said. Raises `NotTaken` when the store cannot be read."""
+        try:
+            return await self.do(lambda: self._work.position(name))
+        except StoreError as error:
+            raise NotTaken(str(error)) from error
+
+    async def begin_again(self, change: Callable[[], None]) -> None:
+        """Change what the work is about, and let it read again all that is known; meanwhile messages wait."""
+        await self._ask(_Errand(change, asyncio.get_running_loop().create_future(), begins_again=True))
 
     async def do(self, errand: Callable[[], T]) -> T:
         """Run something between two batches; gives back or raises what it does. Raises `NotTaken` at the end."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        found: T = await self._ask(_Errand(errand, done))
+        return found
+
+    async def _ask(self, errand: _Errand) -> Any:
         with self._condition:
             self._check_is_open()
-            self._errands.append(_Errand(errand, done))
+            self._errands.append(errand)
             self._condition.notify()
-        return await done
+        return await errand.done
 
     def _check_is_open(self) -> None:
         if self._stopping or not self._thread.is_alive():
@@ -234,6 +246,8 @@ class Lane:
     def _run_errand(self, errand: _Errand) -> None:
         try:
             result = errand.run()
+            if errand.begins_again and not self._begun():
+                raise NotTaken("the service is stopping")
         except Exception as error:  # noqa: BLE001 - handed to whoever asked
             self._on_loop(_fail, errand.done, error)
         else:

@@ -8,7 +8,7 @@ compared with what was written before (contract, section 6, at its end).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol
@@ -130,9 +130,8 @@ class Live:
     # At the start, and after a reload
 
     def use(self, loaded: Loaded) -> None:
-        """Put other rules and another registry over the same facts; what then differs from what was told is told."""
+        """Other rules and another registry, from the next `begin` on; what then differs from what was told is told."""
         self._loaded = loaded
-        self.begin()
 
     def begin(self) -> None:
         """Go on from what is on disk: journeys, deadlines, alerts; then judge what fell due meanwhile. Raises `StoreError`."""
@@ -199,12 +198,10 @@ class Live:
             except Exception as error:  # noqa: BLE001 - one journey that cannot be read must not silence all others
                 self._watcher.failed("journey", error)
                 self._left_out.add(patient)
-        for patient in patients:
-            if patient not in self._shelf:
-                _, of_chart, alerts = self._engine.stands(patient)
-                verdicts += of_chart
-                for change in alerts:
-                    self._compare(change)
+        for of_chart, alerts in self._stands(patients):
+            verdicts += of_chart
+            for change in alerts:
+                self._compare(change)
         self._write(Batch(clock=self._engine.now[0], anew=sorted(patients), verdicts=verdicts))
 
     def _compare(self, change: AlertChange) -> None:
@@ -264,11 +261,10 @@ class Live:
         """Write a batch together with the news, which are then no more."""
         news = self._news
         batch.verdicts += news.verdicts.values()
-        for patient in news.read_again.difference(batch.anew):
-            if patient not in self._shelf:
-                keys, verdicts, _ = self._engine.stands(patient)
-                batch.anew += keys
-                batch.verdicts += verdicts
+        again = news.read_again.difference(batch.anew)
+        batch.anew += again
+        for verdicts, _ in self._stands(again):
+            batch.verdicts += verdicts
         batch.gone += news.gone
         batch.notices += news.notices
         batch.deliveries += news.deliveries
@@ -282,6 +278,15 @@ class Live:
         self._shelf.unfolded.clear()
         if batch.deliveries:
             self._wake({sink for sink, _, _ in batch.deliveries})
+
+    def _stands(self, patients: Collection[str]) -> Iterator[tuple[list[CaseVerdict], list[AlertChange]]]:
+        """What stands of patients, once for all of them whom merges link; not of those on the shelf."""
+        seen: set[str] = set()
+        for patient in patients:
+            if patient not in seen and patient not in self._shelf:
+                keys, verdicts, alerts = self._engine.stands(patient)
+                seen |= keys
+                yield verdicts, alerts
 
     # Conclusions
 

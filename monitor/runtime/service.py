@@ -181,7 +181,7 @@ class Service:
         self.metrics.rules_refused.set(0)
         if loaded.digest == self._live.loaded.digest:
             return
-        await self._lane.do(lambda: self._live.use(loaded))
+        await self._lane.begin_again(lambda: self._live.use(loaded))
         self._use(loaded)
         self.metrics.rule_reloads.of("taken").inc()
         _log.info("rules_reloaded", rules=len(loaded.rules))
@@ -311,4 +311,11 @@ def _limits(settings: Settings) -> Limits:
 
 def _tell(wrong: Sequence[Problem]) -> None:
     for each in wrong:
-        _log.warning("rules_problem", file=each.file, line=each.line, column=each.column, code=each.code)
+        _log.warning(
+            "rules_problem",
+            file=each.file,
+            line=each.line,
+            column=each.column,
+            code=each.code,
+            why=each.message,
+        )
