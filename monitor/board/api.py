@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -17,12 +17,14 @@ from monitor.board.shown import (
     Audit,
     Cases,
     Journey,
+    Rejects,
     Rules,
     Severity,
     Verdict,
     alert_shown,
     case_shown,
     line_shown,
+    reject_shown,
     rule_shown,
 )
 from monitor.board.timeline import timeline
@@ -207,6 +209,32 @@ def make_router(
     def get_rules() -> Rules:
         """The rules as they are in use now."""
         return Rules(rules=[rule_shown(rule) for rule in rules()])
+
+    @router.get("/rejects", summary="Rejects")
+    def get_rejects(
+        request: Request,
+        who: Annotated[Who, Depends(access.reader("admin"))],
+        state: Annotated[Literal["kept", "asked", "taken"] | None, Query()] = None,
+        reason: _Word = None,
+        before: _Before = None,
+        limit: _Limit = _PAGE,
+    ) -> Rejects:
+        """Messages that could not be used, the last ones first, without what they were."""
+        found = reader.rejects(state=state, reason=reason, before=before, limit=limit)
+        note(who, request)
+        shown = [reject_shown(each) for each in found]
+        return Rejects(rejects=shown, next=found[-1].id if len(found) == limit else None)
+
+    @router.post("/rejects/{reject}/retry", status_code=202, summary="Try a reject again", response_class=Response, responses=_answers(404))  # fmt: skip
+    def post_retry(
+        who: Annotated[Who, Depends(access.reader("admin"))],
+        reject: Annotated[int, Path(ge=1, le=_HIGHEST)],
+    ) -> Response:
+        """Have a message that could not be used read again soon: after a profile was mended, say."""
+        desk.ledger.audit(now(), who.name, who.role, "retry", f"reject {reject}")
+        if not desk.ledger.ask_retry([reject]):
+            raise Refused(404, "there is no reject of this number that was not taken since")
+        return Response(status_code=202)
 
     @router.get("/audit", summary="Who read and did what")
     def get_audit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -48,6 +48,41 @@ class KnownCase(Protocol):
     def pseudonym(self) -> str: ...
     @property
     def verdict(self) -> CaseVerdict: ...
+
+
+class KnownReject(Protocol):
+    """A reject, without what it was."""
+
+    @property
+    def id(self) -> int:
+        """Grows with each reject."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """`kept`, `asked` (to be tried again) or `taken`."""
+        ...
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def segment(self) -> str | None: ...
+    @property
+    def field(self) -> str | None: ...
+    @property
+    def arrived_at(self) -> datetime: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def size(self) -> int: ...
 
 
 class Audited(Protocol):
@@ -102,6 +137,10 @@ class Reader(Protocol):
         """What is known of a patient, and of those whom merges link to it, in order of arrival."""
         ...
 
+    def rejects(
+        self, *, state: str | None, reason: str | None, before: int | None, limit: int
+    ) -> Sequence[KnownReject]: ...
+
     def audited(self, *, before: int | None, limit: int) -> Sequence[Audited]: ...
 
 
@@ -110,6 +149,10 @@ class Ledger(Protocol):
 
     def acknowledge(self, alert: str, who: str, reason: str, at: datetime) -> bool:
         """Mark an alert as seen by someone; false when there is no such alert."""
+        ...
+
+    def ask_retry(self, ids: Iterable[int]) -> list[int]:
+        """Ask for rejects to be tried again; returns those that there are, and that have not been taken meanwhile."""
         ...
 
     def audit(self, at: datetime, who: str, role: str, action: str, what: str) -> None: ...

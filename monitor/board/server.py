@@ -41,7 +41,10 @@ def configured(app: FastAPI, tls: Tls | None = None) -> uvicorn.Config:
 
 
 class TimedProtocol(H11Protocol):
-    """Ends a connection over which no whole head of a request comes in time; uvicorn itself would wait for ever."""
+    """Ends a connection over which no whole head of a request comes in time; uvicorn itself would wait for ever.
+
+    So long, too, the rest of a body is let come that was refused.
+    """
 
     head_seconds = _HEAD_SECONDS
     _late: asyncio.TimerHandle | None = None

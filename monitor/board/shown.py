@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from monitor.board.desk import Acknowledged, Audited, KnownAlert, KnownCase
+from monitor.board.desk import Acknowledged, Audited, KnownAlert, KnownCase, KnownReject
 from monitor.core.change import CaseVerdict
 from monitor.core.rule import CaseRule, RuleBase, form_of
 from monitor.notify.text import shown
@@ -220,6 +220,36 @@ class Rules(Shown):
     rules: list[RuleShown]
 
 
+class RejectShown(Shown):
+    """A message that could not be used; its bytes are kept, and shown by `handoff rejects` alone."""
+
+    id: int
+    state: Literal["kept", "asked", "taken"]
+    """`asked`: it will be tried again; `taken`: it was, and could be used."""
+    origin: str
+    """`mllp`, `http`, `fhir`, `file` or `kafka`."""
+    where: str
+    source: str
+    reason: str
+    detail: str
+    """What is wrong, and what to do about it."""
+    segment: str | None
+    field: str | None
+    arrived_at: datetime
+    attempts: int
+    """How often it was tried again."""
+    size: int
+    """Its bytes."""
+
+
+class Rejects(Shown):
+    """A page of rejects, the last ones first."""
+
+    rejects: list[RejectShown]
+    next: int | None
+    """`before` of the next page; null when this is the last."""
+
+
 class AuditLine(Shown):
     """Who did or saw what."""
 
@@ -228,7 +258,7 @@ class AuditLine(Shown):
     who: str
     role: str
     action: str
-    """`read` or `acknowledge`."""
+    """`read`, `acknowledge` or `retry`."""
     what: str
     """What was asked for, and after a colon the journeys that were shown."""
 
@@ -324,6 +354,11 @@ def rule_shown(rule: RuleBase) -> RuleShown:
         labels=rule.labels,
         opens_cases=isinstance(rule, CaseRule),
     )
+
+
+def reject_shown(known: KnownReject) -> RejectShown:
+    """A reject; nothing in it is about a patient."""
+    return RejectShown.model_validate(known, from_attributes=True)
 
 
 def line_shown(line: Audited) -> AuditLine:

@@ -124,11 +124,9 @@ class Bodies:
         self._held += size
 
     def _too_large(self) -> Refused:
-        return Refused(
-            413,
-            f"a body may have {self._limits.largest_bytes:,} bytes at most (unzipped, too): send it in parts",
-            headers={"Connection": "close"},
-        )
+        """What is left of the body is not looked at, but let come for a while: else its sender might never see this answer."""
+        largest = self._limits.largest_bytes
+        return Refused(413, f"a body may have {largest:,} bytes at most (unzipped, too): send it in parts")
 
 
 class _Unzip:

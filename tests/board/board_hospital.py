@@ -15,7 +15,7 @@ from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.core.rule import ExpectRule, ReliabilityRule
 from monitor.notify.notice import Notice
-from monitor.runtime.batch import Batch
+from monitor.runtime.batch import Batch, Kept
 from monitor.runtime.database import StoreError
 from monitor.runtime.ledger import Ledger
 from monitor.runtime.reader import Reader
@@ -140,7 +140,21 @@ def serving_hospital(folder):
         notice(case, pseudonym=store.pseudonym(patient))
         for case, patient in zip(CASES, patients, strict=True)
     ]
-    store.write(Batch(clock=NOW, facts=EVENTS, verdicts=CASES, notices=notices))
+    rejects = [
+        Kept(
+            origin="mllp",
+            where="10.1.1.7",
+            source="PAS",
+            reason=reason,
+            detail="PID-3 is empty",
+            segment="PID",
+            field="PID-3",
+            content=b"MSH|MRN-7001",
+            arrived_at=at(5),
+        )
+        for reason in ("no-patient", "no-time")
+    ]
+    store.write(Batch(clock=NOW, facts=EVENTS, verdicts=CASES, notices=notices, rejects=rejects))
     reader, ledger = Reader(folder), Ledger(folder)
     intake = MemoryIntake()
     intake.registry = HOSPITAL

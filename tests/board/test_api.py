@@ -105,6 +105,7 @@ def test_pages_follow_one_another(served, what):
         "/api/verdicts?journey=MRN-7001",
         "/api/journeys/MRN-7001",
         "/api/audit?before=x",
+        "/api/rejects?state=MRN-7001",
     ],
 )
 def test_a_wrong_question_is_told_so_without_its_own_words(served, path):
@@ -188,6 +189,29 @@ def test_an_admin_reads_the_audit_log_page_by_page(served):
     assert (
         ask(served, f"/api/audit?limit=1&before={page['next']}", ADMIN)["lines"][0]["number"] < last["number"]
     )
+
+
+def test_an_admin_sees_why_messages_were_rejected_and_not_what_they_were(served):
+    answer = served.client.get("/api/rejects", headers=ADMIN)
+    assert "MRN" not in answer.text
+    assert [
+        (each["id"], each["reason"], each["field"], each["size"]) for each in answer.json()["rejects"]
+    ] == [
+        (2, "no-time", "PID-3", 12),
+        (1, "no-patient", "PID-3", 12),
+    ]
+    assert [each["id"] for each in ask(served, "/api/rejects?reason=no-patient", ADMIN)["rejects"]] == [1]
+    assert ask(served, "/api/rejects?limit=1", ADMIN)["next"] == 2
+    assert served.client.get("/api/rejects", headers=CLINICIAN).status_code == 403
+
+
+def test_an_admin_may_have_a_reject_tried_again(served):
+    assert served.client.post("/api/rejects/2/retry", headers=CLINICIAN).status_code == 403
+    assert ask(served, "/api/rejects?state=asked", ADMIN)["rejects"] == []
+    assert served.client.post("/api/rejects/2/retry", headers=ADMIN).status_code == 202
+    assert [each["id"] for each in ask(served, "/api/rejects?state=asked", ADMIN)["rejects"]] == [2]
+    assert ("admin-1", "admin", "retry", "reject 2") in audited(served)
+    assert served.client.post("/api/rejects/9/retry", headers=ADMIN).status_code == 404
 
 
 def test_who_has_seen_an_alert_is_shown_and_written_down(served):

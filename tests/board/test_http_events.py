@@ -232,6 +232,16 @@ def test_a_body_of_a_hundred_megabytes_fills_no_memory():
     assert asyncio.run(count()) == 1600 * 64 + 1
 
 
+@pytest.mark.parametrize("kind", ["application/json", LINES["content-type"]])
+def test_a_body_of_a_hundred_megabytes_is_refused_and_the_next_request_is_served(kind):
+    made, seen = parts()
+    with serving(make_app(made)) as address, httpx.Client(base_url=address, timeout=30) as client:
+        answer = client.post("/events", content=iter([b" " * 2**20] * 100), headers={"content-type": kind})
+        assert answer.status_code == 413
+        assert client.post("/events", json=EVENT).status_code == 202
+    assert (len(made.intake.events), seen.faults) == (1, [])
+
+
 def test_bodies_in_memory_together_are_bounded_and_given_back():
     async def body(size):
         yield b"x" * size

@@ -11,6 +11,7 @@ from web import parts, serving
 
 from monitor.board import server
 from monitor.board.app import make_app
+from monitor.ingest.body import Limits
 from monitor.settings import Tls
 
 
@@ -52,6 +53,21 @@ def test_a_request_may_take_longer_than_its_head(monkeypatch):
     with serving(make_app(parts()[0])) as address:
         slowly = [bytes([each]) for each in body[:8]]
         assert talk(address, head, *slowly, body[8:]).startswith(b"HTTP/1.1 202")
+
+
+def test_who_goes_on_sending_a_body_that_was_refused_is_answered_and_then_ended(monkeypatch):
+    monkeypatch.setattr(server.TimedProtocol, "head_seconds", 0.2)
+    made, _ = parts(limits=Limits(largest_bytes=1_000))
+    head = b"POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 90000000\r\n\r\n"
+    with serving(make_app(made)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(head + b" " * 500_000)
+            assert connection.recv(100).startswith(b"HTTP/1.1 413")
+            with pytest.raises(OSError):  # noqa: PT012 - whichever piece meets the end
+                for _ in range(100_000):
+                    connection.sendall(b" ")
+                    time.sleep(0.005)
 
 
 def test_a_head_that_is_too_large_or_no_http_is_refused():
