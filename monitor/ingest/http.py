@@ -368,13 +368,14 @@ async def _take_all(intake: Intake, messages: Sequence[Message], position: Posit
 def _read_hl7(content: bytes, registry: Registry, claim: _Claim) -> list[Message]:
     """The messages of a body, each with its events or why there are none."""
     messages = []
-    for each in mllp.in_frame(content.strip(mllp.START + mllp.END)):
+    for index, each in enumerate(mllp.in_frame(content.strip(mllp.START + mllp.END))):
+        message = Message(origin="http", content=each, where=f"item {index}")
         found = _claimed(hl7.decode(each, registry), claim)
         if isinstance(found, Reject):
-            source = mllp.header(each).source()
-            messages.append(Message(origin="http", content=each, reject=found, source=source))
+            message.reject, message.source = found, mllp.header(each).source()
         else:
-            messages.append(Message(origin="http", content=each, events=found))
+            message.events = found
+        messages.append(message)
     return messages
 
 
