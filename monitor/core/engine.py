@@ -169,6 +169,21 @@ class Engine:
                 self._push(due[patient], _Due(patient))
         return [Folded(each, due.get(each), chart.is_in_place()) for each, chart in quiet.items()]
 
+    def over(self, before: datetime) -> list[set[str]]:
+        """The patient keys of each chart that merges link, cannot be folded therefore, and is over: quiet since `before`, nobody in a place."""
+        return [
+            chart.keys
+            for chart in unique(self._charts.values())
+            if chart.linked and not chart.to_read and arrival(chart.events[-1]) < before
+            if not chart.is_in_place() and all(map(_is_at_rest, chart.cases().values()))
+        ]
+
+    def forget(self, patient: str) -> None:
+        """Know nothing of a patient any more, nor of those whom merges link with it."""
+        chart = self._charts.get(patient)
+        if chart is not None:
+            self._forget(chart)
+
     def resume(self, now: datetime, folded: Iterable[tuple[str, Clock | None]]) -> None:
         """Begin at a clock, with journeys that an engine of the same rules had folded, and when each is next due.
 
@@ -818,6 +833,13 @@ def _is_over(what: Case | Chart | Feed | _Due) -> bool:
     if what.gone:
         return True
     return what.alert is None and what.judged is not None and what.judged.verdict in _DECIDED
+
+
+def _is_at_rest(case: Case) -> bool:
+    """Whether only events can change anything more of it, its alert included."""
+    if case.alert is not None and case.alert.state == "firing":
+        return False
+    return case.judged is None or case.judged.verdict in _DECIDED
 
 
 _in_order: Final = attrgetter("order")

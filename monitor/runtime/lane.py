@@ -246,8 +246,8 @@ class Lane:
     def _run_errand(self, errand: _Errand) -> None:
         try:
             result = errand.run()
-            if errand.begins_again and not self._begun():
-                raise NotTaken("the service is stopping")
+            if errand.begins_again:
+                self._begun()
         except Exception as error:  # noqa: BLE001 - handed to whoever asked
             self._on_loop(_fail, errand.done, error)
         else:

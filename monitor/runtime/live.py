@@ -141,11 +141,16 @@ class Live:
             store.begin_generation({_DIGEST: self._loaded.digest, _GENERATION: str(generation)})
         known = store.clock() or self._clock.now()
         self._clock.not_before(known)
-        asleep = [each for each in store.folded() if each.due_at is None or each.due_at > known]
+        links = store.links()
+        asleep = [
+            each
+            for each in store.folded()
+            if (each.due_at is None or each.due_at > known) and each.patient not in links
+        ]
         self._make_engine(known, asleep)
         self._news, self._facts = _News(), []
         self._told = {each.alert: each for each in store.alerts_known()}
-        self._relive_all()
+        self._relive_all(links)
         self._advance(self._clock.next())
         self._withdraw([each for each in self._told.values() if each.rule == _FEED])
         self._told = {}
@@ -169,9 +174,8 @@ class Live:
         for source, runs in store.heard().items():
             self._engine.heard(source, (moment for run in runs for moment in run))
 
-    def _relive_all(self) -> None:
+    def _relive_all(self, links: Mapping[str, Collection[str]]) -> None:
         """Live the journeys again that are not asleep, those that merges link together, and write how they stand."""
-        links = self._store.links()
         told: dict[str, list[str]] = defaultdict(list)
         for each in self._told.values():
             told[each.patient].append(each.alert)
@@ -406,11 +410,19 @@ class Live:
             self._observe()
 
     def _forget(self, now: datetime) -> None:
-        """Drop the journeys that have been over for longer than the horizon (contract, section 5, Old news)."""
+        """Drop journeys that have been over for longer than the horizon, some at a time (contract, section 5, Old news)."""
         if now < self._forget_at:
             return
-        self._forget_at = now + _FORGET_EVERY
-        self._shelf.forget(self._store.forget(now - self._horizon))
+        quiet_since = now - self._horizon
+        linked = [Folded(key, None, 0, True) for keys in self._engine.over(quiet_since) for key in keys]
+        if linked:
+            self._write(Batch(clock=now, folded=linked))
+        forgotten = self._store.forget(quiet_since)
+        self._shelf.forget(forgotten)
+        for patient in forgotten:
+            self._engine.forget(patient)
+        if not forgotten:
+            self._forget_at = now + _FORGET_EVERY
 
 
 def _linked(patient: str, links: Mapping[str, Collection[str]]) -> set[str]:

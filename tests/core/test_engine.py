@@ -391,6 +391,17 @@ def test_an_alert_says_where_the_patient_then_is():
     assert (alert.place, alert.location) == ("ward", "4W^2^B")
 
 
+def test_linked_journeys_that_are_over_can_be_forgotten():
+    merge = at(2, "merge", patient="q", attributes={"into": "p"})
+    watching = run(expect(), at(0, "ask"), at(1, "answer"), merge, now=40).engine
+    assert watching.over(moment(2)) == []
+    [keys] = watching.over(moment(3))
+    assert keys == {"p", "q"}
+    for key in keys:
+        watching.forget(key)
+    assert (watching.in_memory, standing(watching)) == (0, [])
+
+
 # -- use ---------------------------------------------------------------------------------------------------
 
 

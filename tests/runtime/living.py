@@ -1,6 +1,7 @@
 """A live service without its surroundings: a test moves its clock, hands it messages, and pulls its plug."""
 
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 
@@ -10,6 +11,7 @@ from monitor.ingest.intake import Message
 from monitor.notify.notice import Notice
 from monitor.notify.routing import Router
 from monitor.runtime.clock import LiveClock
+from monitor.runtime.deliveries import Deliveries
 from monitor.runtime.live import Live, Loaded
 from monitor.runtime.reader import Reader
 from monitor.runtime.recorded import recorded
@@ -44,10 +46,8 @@ class Service:
 
     def start(self):
         self.store = Store.open(self.folder)
-        clock = LiveClock(lambda: self.now, lambda: self.now.timestamp())
-        self.live = Live(
-            self.store, clock, self.loaded, lambda registry: Router(Settings(), registry), self.watcher
-        )
+        clock = LiveClock(lambda: self.now, lambda: self.now.timestamp())  # noqa: PLW0108 - `now` is another each time
+        self.live = Live(self.store, clock, self.loaded, partial(Router, Settings()), self.watcher)
         self.live.begin()
 
     def pull_the_plug(self):
@@ -83,8 +83,17 @@ class Service:
 
     def told(self):
         """All that was to be told, in order."""
+        return [word(each) for each in self.notices()]
+
+    def deliver(self):
+        outbox = Deliveries(self.folder)
+        while due := outbox.due("log", 100):
+            outbox.delivered([each.id for each in due])
+        outbox.close()
+
+    def notices(self):
         rows = self.store._connection.execute("SELECT body FROM outbox ORDER BY number").fetchall()
-        return [word(msgspec.json.decode(body, type=Notice)) for (body,) in rows]
+        return [msgspec.json.decode(body, type=Notice) for (body,) in rows]
 
     def replayed(self):
         """The verdicts and the alerts of a replay of all that was recorded, until now."""

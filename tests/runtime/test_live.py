@@ -6,9 +6,15 @@ from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from living import Service
+
+from monitor.core.event import Event
+from monitor.core.place import Registry
+from monitor.core.rule import RuleFile
+from monitor.runtime.live import Loaded
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
 from strategies import GRID, START, scenarios
@@ -91,3 +97,117 @@ def test_what_is_told_live_is_what_a_replay_of_the_record_tells(scenario, data):
 def last_of_each(changes):
     """How each alert stands in the end."""
     return {alert: (state, level, reason) for _, _, alert, state, level, reason, _ in changes}
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Begins a service with some rules and a registry; its plug is pulled at the end."""
+    services = []
+
+    def begin(rules, registry, start):
+        services.append(Service(tmp_path / "data", rules, registry, start))
+        return services[-1]
+
+    yield begin
+    for service in services:
+        service.pull_the_plug()
+
+
+# -- what is long over -------------------------------------------------------------------------------------
+
+
+def test_journeys_that_are_over_are_forgotten_after_the_horizon(serve):
+    rules = [rule(when={"type": "depart"}, expect={"type": "arrive"}, within="30m")]
+    service = serve(rules, Registry(), START)
+    service.take(event("1", "depart", START), event("2", "arrive", START))
+    service.take(
+        event("3", "depart", START, patient="a"),
+        event("4", "merge", START, patient="a", attributes={"into": "b"}),
+    )
+    service.take(event("5", "admit", START, patient="inside", to="ward"))
+    for _ in range(6):
+        service.wait(days=10)
+    assert len(service.store.patients()) == 2  # of one an alert has not been delivered yet
+    service.deliver()
+    service.wait(hours=2)
+    assert service.store.patients() == ["inside"]
+    assert service.live.journeys == 1
+
+
+def rule(**fields):
+    return RuleFile.model_validate(
+        {"rules": [{"id": "r", "summary": "s", "severity": "warning", **fields}]}
+    ).rules[0]
+
+
+def event(id_, kind, at, patient="p", **fields):
+    return Event(id=id_, type=kind, patient=patient, occurred_at=at, **fields)
+
+
+# -- rules that change -------------------------------------------------------------------------------------
+
+
+def test_new_rules_are_put_over_the_same_facts_and_what_differs_is_told(serve):
+    slow = rule(when={"type": "depart"}, expect={"type": "arrive"}, within="4h")
+    fast = rule(when={"type": "depart"}, expect={"type": "arrive"}, within="30m")
+    service = serve([slow], Registry(), START)
+    service.take(event("1", "depart", START))
+    service.wait(hours=1)
+    assert service.told() == []
+    service.loaded = Loaded([fast], Registry(), "second")
+    service.live.use(service.loaded)
+    service.live.begin()
+    service.settle()
+    [(at, _, alert, *how)] = service.told()
+    assert (at, how) == (START + timedelta(minutes=30), ["firing", 0, None, "warning"])
+    service.loaded = Loaded([], Registry(), "third")
+    service.live.use(service.loaded)
+    service.live.begin()
+    service.settle()
+    assert service.told()[-1][2:6] == (alert, "resolved", 0, "withdrawn")
+    assert service.verdicts() == []
+
+
+def test_an_alert_of_a_rule_that_went_while_the_service_was_down_is_withdrawn(serve):
+    service = serve([rule(never={"type": "fall"})], Registry(), START)
+    service.take(event("1", "fall", START))
+    service.settle()
+    service.pull_the_plug()
+    service.loaded = Loaded([], Registry(), "second")
+    service.start()
+    service.settle()
+    assert [each[3:6] for each in service.told()] == [("firing", 0, None), ("resolved", 0, "withdrawn")]
+
+
+def test_what_fell_due_while_the_service_was_down_is_told_once_and_marked(serve):
+    waits = rule(when={"type": "depart"}, expect={"type": "arrive"}, within="30m")
+    service = serve([waits], Registry(), START)
+    service.take(event("1", "depart", START))
+    service.settle()
+    for _ in range(2):
+        service.pull_the_plug()
+        service.now += timedelta(hours=2)
+        service.start()
+        service.settle()
+    assert [(each.state, each.at, each.after_outage) for each in service.notices()] == [
+        ("firing", START + timedelta(minutes=30), True)
+    ]
+
+
+# -- feeds -------------------------------------------------------------------------------------------------
+
+
+def test_a_silent_feed_is_told_once_also_over_a_restart(serve):
+    registry = Registry.model_validate({"sources": {"PAS": {"silent_after": "15m"}}})
+    service = serve([], registry, START)
+    service.take(event("1", "admit", START, source="PAS"))
+    service.wait(minutes=20)
+    service.pull_the_plug()
+    service.start()
+    service.wait(minutes=5)
+    service.take(event("2", "update", service.now, source="PAS"))
+    service.settle()
+    assert [(each[1], each[3], each[5]) for each in service.told()] == [
+        ("feed", "firing", None),
+        ("feed", "resolved", "heard"),
+    ]
