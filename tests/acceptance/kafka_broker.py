@@ -57,7 +57,7 @@ def jars():
     folder = cache() / f"kafka-{VERSION}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.with_suffix(f".{os.getpid()}")
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
         (_by_maven if shutil.which("mvn") else _by_jgo)(partial)
         partial.rename(folder)
     return folder
