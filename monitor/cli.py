@@ -57,10 +57,12 @@ from monitor.runtime.population import evaluate
 from monitor.runtime.replay import Killed, Outcome, replay, stays, when
 
 _APART = {
+    "demo": "watch a hospital that does not exist",
     "run": "watch a hospital while it works",
     "send": "send HL7 messages over MLLP",
     "rejects": "see what could not be used, and have it tried again",
     "backup": "copy the data of a service, also while it runs",
+    "export": "print what a service has recorded, as events for a replay",
     "plan": "say what other rules would do to open cases",
 }
 """Commands of modules of their own, which the others need not wait for."""

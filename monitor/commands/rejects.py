@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.commands.auditing import note
 from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams
 from monitor.core.event import moment_text
 from monitor.report.line import printable
 from monitor.report.names import counted
-from monitor.runtime.clock import wall
 from monitor.runtime.database import StoreError
 from monitor.runtime.ledger import Ledger
 from monitor.runtime.output import aligned, json_line
@@ -156,17 +154,9 @@ def _show(args: argparse.Namespace, streams: Streams) -> int:
         fields = {name: "-" if value in (None, "") else str(value) for name, value in _fields(reject).items()}
         streams.print(aligned([(name, printable(value)) for name, value in fields.items()], texts=2))
         return FINE
-    with closing(Ledger(folder)) as ledger:
-        ledger.audit(wall(), _user(), "admin", "reject-content", str(reject.id))
+    note(folder, "reject-content", str(reject.id))
     _print_bytes(content, streams)
     return FINE
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container may run under a number that has no name
-        return f"uid {os.getuid()}"
 
 
 def _print_bytes(content: bytes, streams: Streams) -> None:

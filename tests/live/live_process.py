@@ -67,19 +67,28 @@ class Service:
     """A `handoff run` in a folder of its own; may be started again after its end."""
 
     def __init__(
-        self, folder, *options, rules=RULES, registry=REGISTRY, settings="", speed=None, start=START
+        self,
+        folder,
+        *options,
+        rules=RULES,
+        registry=REGISTRY,
+        settings="",
+        speed=None,
+        start=START,
     ):
-        """`settings`: the text of `handoff.yaml`. `speed`: of its clock, which goes on while the service is down."""
+        """`rules`: the text of a file, or names of packs. `settings`: of `handoff.yaml`. `speed`: of its clock, which goes on while the service is down."""
         self.folder = Path(folder)
         self.data = self.folder / "data"
         self.errors = self.folder / "stderr"
         self._speed, self._start = speed, start
         self._launched = self._began = None
-        (self.folder / "rules.yaml").write_text(rules)
+        self.rules = ["rules.yaml"] if isinstance(rules, str) else rules
+        if isinstance(rules, str):
+            (self.folder / "rules.yaml").write_text(rules)
         (self.folder / "microsystems.yaml").write_text(registry)
         (self.folder / "handoff.yaml").write_text(settings or "log_level: info\n")
         self._options = [
-            *("--rules", "rules.yaml", "--microsystems", "microsystems.yaml", "--data", "data"),
+            *("--rules", *self.rules, "--microsystems", "microsystems.yaml", "--data", "data"),
             *("--mllp-port", "0", "--http-port", "0", "--open-to-loopback", *options),
         ]
         self.process = None
