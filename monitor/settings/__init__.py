@@ -4,6 +4,8 @@ from monitor.settings.load import load_settings, unreadable_files
 from monitor.settings.model import (
     AlertmanagerSink,
     AppriseSink,
+    Brokers,
+    Cluster,
     EmailSink,
     Follow,
     Http,
@@ -15,6 +17,7 @@ from monitor.settings.model import (
     Settings,
     Sink,
     Tls,
+    Topic,
     WebhookSink,
 )
 from monitor.settings.reference import settings_keys, settings_schema, variables_table
@@ -22,6 +25,8 @@ from monitor.settings.reference import settings_keys, settings_schema, variables
 __all__ = [
     "AlertmanagerSink",
     "AppriseSink",
+    "Brokers",
+    "Cluster",
     "EmailSink",
     "Follow",
     "Http",
@@ -33,6 +38,7 @@ __all__ = [
     "Settings",
     "Sink",
     "Tls",
+    "Topic",
     "WebhookSink",
     "load_settings",
     "settings_keys",

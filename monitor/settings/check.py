@@ -13,10 +13,20 @@ from monitor.core.text import found
 from monitor.rulefile.document import Node
 from monitor.rulefile.judge import closest, did_you_mean, node_at
 from monitor.rulefile.problem import Problem, SourceText
-from monitor.settings.model import AlertmanagerSink, EmailSink, Http, Kafka, Mllp, Settings, WebhookSink
+from monitor.settings.model import (
+    AlertmanagerSink,
+    Brokers,
+    Cluster,
+    EmailSink,
+    Http,
+    Mllp,
+    Settings,
+    WebhookSink,
+)
 
 DEFAULT: Final = "default"
 """The receiver of what names nobody else."""
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 _IN_LINKS: Final = frozenset({"alert", "journey"})
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - it is recognised, not bound
@@ -39,7 +49,8 @@ def check(settings: Settings, root: Node, source: SourceText) -> list[Problem]:
         *_addresses(settings),
         *_listeners(settings),
         *_strangers(settings),
-        *(each for number, kafka in enumerate(settings.kafka) for each in _kafka(kafka, number)),
+        *(each for number, kafka in enumerate(settings.kafka) for each in _brokers(kafka, ("kafka", number))),
+        *(_cluster(settings.cluster) if settings.cluster else ()),
     ]
     if not settings.rules:
         all_found.append(_Found((), "no-rules", "no `rules`: nothing is watched", severity="warning"))
@@ -108,8 +119,7 @@ def _is_address(text: str) -> bool:
     return re.fullmatch(r"(?:[^<>\r\n]*<)?[^@\s<>]+@[^@\s<>]+>?", text) is not None
 
 
-def _kafka(kafka: Kafka, number: int) -> Iterator[_Found]:
-    path = ("kafka", number)
+def _brokers(kafka: Brokers, path: tuple[str | int, ...]) -> Iterator[_Found]:
     if kafka.security.startswith("sasl") and (kafka.user is None or kafka.password_file is None):
         yield _Found(path, "missing-key", f"security `{kafka.security}` needs `user` and `password_file`")
     if (kafka.certificate is None) != (kafka.key is None):
@@ -117,6 +127,13 @@ def _kafka(kafka: Kafka, number: int) -> Iterator[_Found]:
     if not kafka.security.endswith("tls") and (kafka.ca or kafka.certificate):
         message = f"certificates are of no use with security `{kafka.security}`"
         yield _Found((*path, "security"), "bad-value", message, "write `security: tls` or `sasl-tls`")
+
+
+def _cluster(cluster: Cluster) -> Iterator[_Found]:
+    yield from _brokers(cluster, ("cluster",))
+    if not _PREFIX.fullmatch(cluster.prefix):
+        message = f"{found(cluster.prefix)} cannot begin the name of a topic: write ASCII letters, digits, `.`, `_`, `-`"
+        yield _Found(("cluster", "prefix"), "bad-value", message)
 
 
 def _listeners(settings: Settings) -> Iterator[_Found]:

@@ -67,17 +67,11 @@ class Follow(Model):
     """A file, or a directory with all files below it that are not hidden."""
 
 
-class Kafka(Model):
-    """A topic of canonical events, or of HL7 messages."""
+class Brokers(Model):
+    """A Kafka cluster, and how it is reached."""
 
     brokers: list[str] = Field(min_length=1)
     """Some of the cluster's members, each `host:port`."""
-    topic: str
-    """The topic."""
-    group: str = "handoff-monitor"
-    """The consumer group."""
-    format: Literal["json", "hl7"] = "json"
-    """What its messages are."""
     security: Literal["none", "tls", "sasl", "sasl-tls"] = "none"
     """How the connection is secured."""
     ca: Maybe[str] = None
@@ -92,6 +86,41 @@ class Kafka(Model):
     """A file with the user's password."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     """How the password is proven, with `sasl`."""
+
+
+class Kafka(Brokers):
+    """A topic of canonical events, or of HL7 messages."""
+
+    topic: str
+    """The topic."""
+    group: str = "handoff-monitor"
+    """The consumer group."""
+    format: Literal["json", "hl7"] = "json"
+    """What its messages are."""
+
+
+Topic = Literal["events", "alerts", "verdicts", "rejects", "journeys"]
+
+
+class Cluster(Brokers):
+    """The Kafka cluster through which `handoff ingest`, `worker` and `notify` work together."""
+
+    prefix: str = "handoff"
+    """What the names of the topics begin with; one for each installation on a cluster."""
+    partitions: Annotated[Number, Field(ge=1, le=1000)] = 12
+    """Of the events: at most so many workers share the work. It cannot be changed once the topics are there."""
+    replication: Annotated[Number, Field(ge=1, le=100)] = 3
+    """How many brokers keep each message; a majority of them must have it before it is acknowledged. 1 where there is one broker."""
+    retention: Duration = timedelta(days=7)
+    """How long events stay in their topic; longer than all workers may ever be down."""
+    keep: Duration = timedelta(days=90)
+    """How long the last word on each alert and case, and each reject, stays in its topic."""
+    secret_file: Maybe[str] = None
+    """A file with the key by which pseudonyms are made of patients; the same for every worker."""
+
+    def topic(self, name: Topic) -> str:
+        """The full name of a topic. That of the journeys is the one in which Faust keeps its table of that name."""
+        return f"{self.prefix}-journeys-changelog" if name == "journeys" else f"{self.prefix}.{name}"
 
 
 class LogSink(Model):
@@ -215,6 +244,8 @@ class Settings(Model):
     """Files and directories to read from."""
     kafka: list[Kafka] = []
     """Topics to read from."""
+    cluster: Maybe[Cluster] = None
+    """Where the events are shared among workers; not for `handoff run`, which needs no Kafka."""
     sinks: dict[str, Sink] = {"log": LogSink()}
     """Ways out, by name."""
     receivers: dict[str, Receiver] = {"default": Receiver(sinks=["log"])}

@@ -15,6 +15,7 @@ _TITLES: Final = {
     "Tls": "tls",
     "Follow": "follow",
     "Kafka": "kafka",
+    "Cluster": "cluster",
     "LogSink": "log sink",
     "WebhookSink": "webhook sink",
     "AlertmanagerSink": "Alertmanager sink",
