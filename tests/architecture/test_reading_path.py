@@ -1,21 +1,23 @@
 """One HL7 message, from its bytes to an alert, passes through the functions that ARCHITECTURE.md lists, in order."""
 
+import asyncio
 import io
 import re
 import sys
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from monitor import cli
+from monitor.formats import mllp
+from monitor.log import logged_to
+from monitor.runtime.clock import LiveClock
+from monitor.runtime.rules import load
+from monitor.runtime.service import Service
+from monitor.settings import Mllp, Settings
 
 ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
-PATH = [  # until there is an ARCHITECTURE.md
-    "monitor.ingest.files.read",
-    "monitor.formats.mllp.messages",
-    "monitor.formats.hl7.decode",
-    "monitor.core.engine.Engine.observe",
-    "monitor.core.engine.Engine.advance",
-    "monitor.runtime.output.alert_line",
-]
 MESSAGE = (
     "MSH|^~\\&|HIS|H|||20240101100500+0000||ADT^A09|m1|P|2.5\r"
     "EVN||20240101100400+0000||||20240101100000+0000\r"
@@ -28,19 +30,15 @@ RULES = (
 )
 
 
-def listed():
-    """The functions that the section `The reading path` names in its numbered list."""
-    if not ARCHITECTURE.exists():
-        return PATH
-    section = re.search(
-        r"^## The reading path\n(.*?)(?=^## |\Z)", ARCHITECTURE.read_text(), re.MULTILINE | re.DOTALL
-    )
+def listed(title):
+    """The functions that the numbered list under a heading names."""
+    section = re.search(rf"^### {title}\n(.*?)(?=^##|\Z)", ARCHITECTURE.read_text(), re.MULTILINE | re.DOTALL)
     return re.findall(r"^\d+\. `(monitor\.[\w.]+)", section[1], re.MULTILINE)
 
 
-def called(run):
-    """The functions of ours that a call runs, each where it first began."""
-    names = {}
+@contextmanager
+def called(names):
+    """Gathers the functions of ours that are run, in any thread, each where it first began."""
 
     def profile(frame, what, _argument):
         if what == "call":
@@ -48,15 +46,16 @@ def called(run):
             if module.startswith("monitor."):
                 names.setdefault(f"{module}.{frame.f_code.co_qualname}")
 
+    threading.setprofile(profile)
     sys.setprofile(profile)
     try:
-        run()
+        yield
     finally:
         sys.setprofile(None)
-    return list(names)
+        threading.setprofile(None)
 
 
-def test_one_message_passes_through_the_listed_functions_in_order(tmp_path, monkeypatch):
+def test_one_message_of_a_file_passes_through_the_listed_functions_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rules.yaml").write_text(RULES)
     command = [
@@ -69,8 +68,38 @@ def test_one_message_passes_through_the_listed_functions_in_order(tmp_path, monk
         "alerts.jsonl",
         "-",
     ]
-    names = called(lambda: cli.main(command, io.BytesIO(MESSAGE.encode()), io.StringIO(), io.StringIO()))
+    names = {}
+    with called(names):
+        cli.main(command, io.BytesIO(MESSAGE.encode()), io.StringIO(), io.StringIO())
     assert '"state":"firing"' in (tmp_path / "alerts.jsonl").read_text()
-    path = listed()
+    path = listed("In a replay")
     assert 4 <= len(path) <= 8
     assert [name for name in names if name in path] == path
+
+
+def test_one_message_over_a_socket_passes_through_the_listed_functions_in_order(tmp_path):
+    (tmp_path / "rules.yaml").write_text(RULES)
+    loaded, _ = load([str(tmp_path / "rules.yaml")], None)
+    settings = Settings(data=str(tmp_path / "data"), rules=[str(tmp_path / "rules.yaml")], mllp=Mllp(port=0))
+    names, told = {}, io.StringIO()
+    with called(names), logged_to(told, form="json"):
+        asyncio.run(one_message(settings, loaded, told))
+    assert '"state": "firing"' in told.getvalue()
+    path = listed("Live")
+    assert 4 <= len(path) <= 8
+    assert [name for name in names if name in path] == path
+
+
+async def one_message(settings, loaded, told):
+    """Run a service by a clock that stands at two hours after the message, send it that, and wait for the alert."""
+    service = Service(settings, loaded, LiveClock.faster(1, datetime(2024, 1, 1, 12, tzinfo=UTC)))
+    await service.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.mllp_port)
+    writer.write(mllp.frame(MESSAGE.encode()))
+    assert b"MSA|AA|m1" in await reader.readuntil(mllp.END)
+    writer.close()
+    await writer.wait_closed()
+    async with asyncio.timeout(10):
+        while "alert_told" not in told.getvalue():  # noqa: ASYNC110 - a log has no event to wait for
+            await asyncio.sleep(0.02)
+    await service.stop()
