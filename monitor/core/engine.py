@@ -69,8 +69,12 @@ class Engine:
         self._charts: dict[str, Chart] = {}
         self._shelf = _Compressed() if shelf is None else shelf
         """Journeys that have been quiet, each as the packed bytes of its facts."""
-        self._due: list[tuple[datetime, int, int, Case | Chart | Feed | _Due]] = []
+        self._due: list[tuple[datetime, int, int, Case | Chart | Feed]] = []
         self._pushed = 0
+        self._alarms: list[tuple[datetime, int, str]] = []
+        """When journeys on the shelf are to be unfolded, for something in them is due; apart, for they are many."""
+        self._alarm_of: dict[str, Clock] = {}
+        """The first alarm of each patient."""
         self._touched: list[Case] = []
         self._to_read: list[Chart] = []
         self._held: dict[str, list[Case]] = {}
@@ -128,7 +132,7 @@ class Engine:
 
     def next_due(self) -> datetime | None:
         """The next instant at which something may change without an event."""
-        return self._due[0][0] if self._due else None
+        return min((heap[0][0] for heap in (self._due, self._alarms) if heap), default=None)
 
     def dump(self, patient: str) -> bytes:
         """The facts known under a patient key, packed; nothing derived is in it."""
@@ -155,10 +159,12 @@ class Engine:
         others = []
         for entry in self._due:
             what = entry[3]
+            if _is_over(what):
+                continue
             patient = _patient_of(what)
             if patient not in quiet:
                 others.append(entry)
-            elif not _is_over(what):
+            else:
                 due[patient] = min(entry[:2], due.get(patient, entry[:2]))
         self._due[:] = others
         heapq.heapify(self._due)
@@ -166,7 +172,7 @@ class Engine:
             self._shelf[patient] = self.dump(patient)
             self._forget(chart)
             if patient in due:
-                self._push(due[patient], _Due(patient))
+                self._set_alarm(patient, due[patient])
         return [Folded(each, due.get(each), chart.is_in_place()) for each, chart in quiet.items()]
 
     def over(self, before: datetime) -> list[set[str]]:
@@ -190,9 +196,9 @@ class Engine:
         The shelf holds them already; none may be due before `now`. Of an engine that has taken nothing yet.
         """
         self.now = (now, 0)
-        self._due = [(*due, number, _Due(patient)) for number, (patient, due) in enumerate(folded) if due]
-        self._pushed = len(self._due)
-        heapq.heapify(self._due)
+        self._alarm_of = {patient: due for patient, due in folded if due}
+        self._alarms = [(*due, patient) for patient, due in self._alarm_of.items()]
+        heapq.heapify(self._alarms)
 
     def keeps(self, event: Event) -> bool:
         """Whether an event belongs to a journey; heartbeats do not, nor do demographics that no rule asks for."""
@@ -251,6 +257,7 @@ class Engine:
         self.generation += 1
         self._book = Rulebook(rules, registry)
         self._charts, self._due, self._held, self._watched = {}, [], {}, set()
+        self._alarms, self._alarm_of = [], {}
         self._shelf.clear()
         self.feeds = {name: feed.under(registry) for name, feed in self.feeds.items()}
         for feed in self.feeds.values():
@@ -480,6 +487,7 @@ class Engine:
         """Let everything happen that happens before a clock, in order; then stand at it."""
         changes: list[Change] = []
         due = self._due
+        self._wake(clock)
         if self._touched or self._to_read:
             self._settle(changes)
         while due and due[0] < clock:
@@ -495,6 +503,7 @@ class Engine:
         """Derive what follows from all that has come to be known or due at this clock."""
         due, (at, phase) = self._due, self.now
         first = len(changes)
+        self._wake((at, phase + 1))
         while due and due[0] < (at, phase + 1):
             what = heapq.heappop(due)[3]
             if isinstance(what, Case):
@@ -502,10 +511,8 @@ class Engine:
                     self._touched.append(what)
             elif isinstance(what, Feed):
                 self._turn(what, changes)
-            elif isinstance(what, Chart):
-                self._read_later(what)
             else:
-                self._chart(what.patient)
+                self._read_later(what)
         if not self._touched and not self._to_read:
             return
         if self._to_read:
@@ -520,9 +527,25 @@ class Engine:
         if len(changes) - first > 1:
             changes[first:] = sorted(changes[first:], key=within_instant)
 
-    def _push(self, clock: Clock, what: Case | Chart | Feed | _Due) -> None:
+    def _push(self, clock: Clock, what: Case | Chart | Feed) -> None:
         self._pushed += 1
         heapq.heappush(self._due, (*clock, self._pushed, what))
+
+    def _set_alarm(self, patient: str, clock: Clock) -> None:
+        """Have a journey unfolded in time; an earlier alarm, which still stands, will do."""
+        earlier = self._alarm_of.get(patient)
+        if earlier is None or clock < earlier:
+            self._alarm_of[patient] = clock
+            heapq.heappush(self._alarms, (*clock, patient))
+
+    def _wake(self, before: Clock) -> None:
+        """Unfold the journeys in which something is due before a clock."""
+        alarms = self._alarms
+        while alarms and alarms[0] < before:
+            at, phase, patient = heapq.heappop(alarms)
+            if self._alarm_of.get(patient) == (at, phase):
+                del self._alarm_of[patient]
+            self._chart(patient)
 
     # Reading a chart from its facts
 
@@ -786,12 +809,6 @@ class Folded(NamedTuple):
     """Whether the patient is still somewhere, as far as is known."""
 
 
-class _Due(NamedTuple):
-    """A journey to unfold, for something in it is due."""
-
-    patient: str
-
-
 class _Compressed(MutableMapping[str, bytes]):
     """A shelf in memory."""
 
@@ -817,16 +834,16 @@ class _Compressed(MutableMapping[str, bytes]):
         return len(self._packed)
 
 
-def _patient_of(what: Case | Chart | Feed | _Due) -> str:
+def _patient_of(what: Case | Chart | Feed) -> str:
     """The patient key of what is due; none for a feed."""
     if isinstance(what, Case):
         return what.trigger.patient
     if isinstance(what, Chart):
         return next(iter(what.keys))
-    return "" if isinstance(what, Feed) else what.patient
+    return ""
 
 
-def _is_over(what: Case | Chart | Feed | _Due) -> bool:
+def _is_over(what: Case | Chart | Feed) -> bool:
     """Whether the clock alone can change nothing more: most cases are met long before they are due."""
     if not isinstance(what, Case):
         return False

@@ -44,7 +44,7 @@ _FOLDED_AT_ONCE: Final = 300
 """Journeys, so that no pause is long."""
 _RELIVED_AT_ONCE: Final = 500
 _MOST_HOT: Final = 5_000
-"""With more journeys in memory, some are folded even while messages come."""
+"""With more journeys in memory, those that came first are folded, even while messages come for them."""
 _LOOK_AROUND: Final = timedelta(seconds=2)
 """How often, of the engine's time at most, to see whether anything else is to be done."""
 _FORGET_EVERY: Final = timedelta(hours=1)
@@ -298,7 +298,9 @@ class Live:
         """Show the engine what was written, move its clock to the present, and do what else is to be done now and then."""
         self._observe()
         now = self._engine.now[0]
-        if now >= self._look_at or self._engine.in_memory > _MOST_HOT:
+        if self._engine.in_memory > _MOST_HOT:
+            self._fold(timedelta(0), max(_FOLDED_AT_ONCE, self._engine.in_memory - _MOST_HOT))
+        if now >= self._look_at:
             self._look_at = now + _LOOK_AROUND
             self._fold(_QUIET_FOR, _FOLDED_AT_ONCE)
             self._try_again()
