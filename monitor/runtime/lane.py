@@ -91,6 +91,8 @@ class Lane:
         self.begun = asyncio.Event()
         """Set once all that was known has been read, and messages are taken."""
         self._has_begun = False
+        self._has_failed = False
+        """Whether the last thing that was tried could not be done: then it is tried again though nobody brings anything."""
         self._thread = threading.Thread(target=self._run, name="engine")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = asyncio.Event()
@@ -186,7 +188,7 @@ class Lane:
             try:
                 self._work.begin()
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and tried again
-                self._work.failed(error)
+                self._failed(error)
                 self._refuse("the service is starting and cannot read its store")
                 self._nap()
             else:
@@ -208,7 +210,7 @@ class Lane:
         try:
             self._work.judge()
         except Exception as error:  # noqa: BLE001 - the facts are safe: all that follows from them is drawn again
-            self._work.failed(error)
+            self._failed(error)
             self._nap()
             return self._begun()
         return True
@@ -230,18 +232,23 @@ class Lane:
 
     def _take(self, jobs: Sequence[_Job]) -> bool:
         """Make messages durable and let their senders know; whether the store could."""
-        if not (jobs or self._work.has_news()):
+        if not (jobs or self._work.has_news() or self._has_failed):
             return True
         messages = [message for job in jobs for message in job.messages]
         positions = [job.position for job in jobs if job.position is not None]
         try:
             self._work.write(messages, positions)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing of this was taken
-            self._work.failed(error)
+            self._failed(error)
             self._let_go(jobs, NotTaken(_why(error)))
             return False
+        self._has_failed = False
         self._let_go(jobs, None)
         return True
+
+    def _failed(self, error: Exception) -> None:
+        self._has_failed = True
+        self._work.failed(error)
 
     def _run_errand(self, errand: _Errand) -> None:
         try:

@@ -111,8 +111,8 @@ class Service:
         eventually(self._is_ready, "being ready")
         return self
 
-    def launch(self):
-        """Start it, and do not wait."""
+    def launch(self, **options):
+        """Start it, and do not wait. `options`: of the process."""
         self._seen = self.errors.stat().st_size if self.errors.exists() else 0
         if self._launched is not None:  # no clock may begin before the last one ended
             self._start += timedelta(seconds=(time.monotonic() - self._launched) * (self._speed or 1))
@@ -124,6 +124,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
+                **options,
             )
         self.mllp_port = self.http_port = 0
 
