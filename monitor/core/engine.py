@@ -205,12 +205,12 @@ class Engine:
         is_alone = event.replaces is event.cancels is None
         return self._book.weights[event.type, event.to, event.source, is_alone] != NONE
 
-    def heard(self, source: str, at: Iterable[datetime]) -> None:
-        """Remember when a source was heard, in order, before the engine begins to take events."""
+    def heard(self, source: str, runs: Iterable[tuple[datetime, datetime]]) -> None:
+        """Remember from when to when a source was heard without a gap, in order, before the engine begins to take events."""
         feed = self.feeds.get(source)
         if feed is not None:
-            for moment in at:
-                feed.heard(moment)
+            for since, until in runs:
+                feed.heard_through(since, until)
             self._watch(feed)
 
     def verdict(self, case: Case) -> CaseVerdict | None:

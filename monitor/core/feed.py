@@ -33,6 +33,11 @@ class Feed:
             self._gaps.append((self._last, at))
         self._last = at
 
+    def heard_through(self, since: datetime, until: datetime) -> None:
+        """It was heard again and again from one instant to another, without a gap that could be silence."""
+        self.heard(since)
+        self._last = until
+
     def under(self, registry: Registry) -> Feed:
         """The same feed by the limits of another registry."""
         other = Feed(self.source, registry)

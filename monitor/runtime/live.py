@@ -25,7 +25,7 @@ from monitor.formats.reject import Reject
 from monitor.ingest import again
 from monitor.ingest.intake import Message, Position
 from monitor.notify.notice import Notice
-from monitor.notify.routing import Router, notify_roles
+from monitor.notify.routing import Route, Router, notify_roles
 from monitor.notify.tell import notice
 from monitor.runtime.batch import Batch, Folded, Kept
 from monitor.runtime.clock import LiveClock
@@ -78,6 +78,8 @@ class _News:
         self.gone: dict[str, None] = {}
         self.notices: list[Notice] = []
         self.deliveries: list[tuple[str, str, Notice]] = []
+        self.routes: dict[str, list[Route]] = {}
+        """To whom the changes of each alert are to be sent."""
         self.folded: list[Folded] = []
         self.read_again: set[str] = set()
         """Patients of whose cases more may have changed than verdicts: all that stands of them is written."""
@@ -172,7 +174,7 @@ class Live:
         dues = ((each.due_at, each.phase) if each.due_at else None for each in asleep)
         self._engine.resume(now, zip((each.patient for each in asleep), dues, strict=True))
         for source, runs in store.heard().items():
-            self._engine.heard(source, (moment for run in runs for moment in run))
+            self._engine.heard(source, runs)
 
     def _relive_all(self, links: Mapping[str, Collection[str]]) -> None:
         """Live the journeys again that are not asleep, those that merges link together, and write how they stand."""
@@ -384,13 +386,12 @@ class Live:
         self._send(told, notify_roles(rule, change.level) if rule is not None else ())
 
     def _send(self, told: Notice, roles: Sequence[str]) -> None:
-        already = [
-            *self._store.receivers_of(told.alert),
-            *((sink, receiver) for sink, receiver, each in self._news.deliveries if each.alert == told.alert),
-        ]
+        routes = self._news.routes.setdefault(told.alert, [])
+        already = [*self._store.receivers_of(told.alert), *routes]
         self._watcher.alerted(told)
         self._news.notices.append(told)
-        self._news.deliveries += [(*route, told) for route in self._router.route(told, roles, already)]
+        routes += (found := self._router.route(told, roles, already))
+        self._news.deliveries += [(*route, told) for route in found]
 
     # Now and then
 

@@ -175,7 +175,7 @@ def _compare(
     engine = Engine(_cases(old.rules), old.registry, listened=listened)
     engine.resume(history.clock, ())
     for source in listened:
-        engine.heard(source, (moment for run in history.heard[source] for moment in run))
+        engine.heard(source, history.heard[source])
     for patient, own in part.items():
         engine.load(patient, msgspec.json.encode(own))
     for verdict in engine.verdicts():
