@@ -7,21 +7,18 @@ all. kafka-python is imported only once a topic is to be read; its calls block, 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Never
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.formats import canonical, hl7, mllp
 from monitor.formats.reject import Reject
+from monitor.ingest.brokers import ANSWER_MILLISECONDS, Complaints, Trouble, connected, why
 from monitor.ingest.intake import LARGEST_BATCH, Intake, Message, NotTaken
 from monitor.settings import Kafka
 
@@ -30,14 +27,9 @@ Partition = Any
 Record = Any
 """A `ConsumerRecord` of the library."""
 
-_SECURITY: Final = {"none": "PLAINTEXT", "tls": "SSL", "sasl": "SASL_PLAINTEXT", "sasl-tls": "SASL_SSL"}
 _NO_CONTENT: Final = Reject("no-content", "the Kafka message has no value, so it says nothing")
 
-_NOT_CONNECTED = re.compile(r"onnection (?:to \S+ )?failed: (.*?)(?: \(backoff .*)?$")
-
 _POLL_MILLISECONDS: Final = 500
-_ANSWER_MILLISECONDS: Final = 5_000
-"""Brokers that answer nothing for so long are taken as gone."""
 _GOODBYE_MILLISECONDS: Final = 1_500
 _SESSION_MILLISECONDS: Final = 10_000
 """A reader that died is missed after so long; until then nobody else reads its partitions."""
@@ -122,17 +114,13 @@ class _Batch(NamedTuple):
     """What to commit once they are taken over."""
 
 
-class _Trouble(Exception):  # noqa: N818 - it says what is the matter
-    """Why a topic cannot be read, for people."""
-
-
 class _Member:
     """A reader of a topic in its group. All of it blocks; it is called by one thread at a time."""
 
     def __init__(self, source: Kafka) -> None:
         self._source = source
         self._client_id = f"handoff-monitor.{source.topic}"
-        self._complaints = _Complaints(self._client_id)
+        self._complaints = Complaints(self._client_id)
         self._consumer: Any = None
         self._held: dict[Partition, list[Record]] = {}
         """What came and has not been given out yet."""
@@ -144,44 +132,30 @@ class _Member:
         """Why nothing comes, while it is hoped that this passes."""
 
     def join(self) -> None:
-        """Raises what the library, the system or `_Trouble` has to say when that is not possible."""
-        logging.getLogger("kafka").addHandler(self._complaints)
+        """Raises what the library, the system or `Trouble` has to say when that is not possible."""
+        self._complaints.listen()
         self._consumer = self._connected()
         if not self._consumer.partitions_for_topic(self._source.topic):
-            raise _Trouble("there is no such topic, or it may not be read")
+            raise Trouble("there is no such topic, or it may not be read")
 
     def _connected(self) -> Any:
         from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
 
-        made = []
-
-        def client(**config: Any) -> Any:
-            made.append(KafkaConsumer.DEFAULT_CONFIG["kafka_client"](**config))
-            return made[-1]
-
-        try:
-            return KafkaConsumer(
-                self._source.topic,
-                bootstrap_servers=self._source.brokers,
-                client_id=self._client_id,
-                group_id=self._source.group,
-                kafka_client=client,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                bootstrap_timeout_ms=_ANSWER_MILLISECONDS,
-                session_timeout_ms=_SESSION_MILLISECONDS,
-                metadata_max_age_ms=_METADATA_MILLISECONDS,
-                reconnect_backoff_max_ms=_ANSWER_MILLISECONDS,
-                fetch_max_bytes=_FETCH_BYTES,
-                metrics_enabled=False,
-                **_security(self._source),
-            )
-        except BaseException:
-            for each in made:  # a consumer that could not be made leaves its thread behind
-                each.close()
-            raise
+        return connected(
+            KafkaConsumer,
+            self._source,
+            self._source.topic,
+            client_id=self._client_id,
+            group_id=self._source.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            session_timeout_ms=_SESSION_MILLISECONDS,
+            metadata_max_age_ms=_METADATA_MILLISECONDS,
+            fetch_max_bytes=_FETCH_BYTES,
+            metrics_enabled=False,
+        )
 
     def next(self, registry: Registry) -> _Batch:
         """What came, within half a second or some: at most `LARGEST_BATCH` messages, or none.
@@ -229,7 +203,7 @@ class _Member:
         """
         from kafka import TopicPartition  # noqa: PLC0415
 
-        self._consumer.end_offsets([TopicPartition(self._source.topic, 0)], timeout_ms=_ANSWER_MILLISECONDS)
+        self._consumer.end_offsets([TopicPartition(self._source.topic, 0)], timeout_ms=ANSWER_MILLISECONDS)
 
     def _batch(self, records: dict[Partition, list[Record]], registry: Registry) -> _Batch:
         from kafka import OffsetAndMetadata  # noqa: PLC0415
@@ -249,10 +223,10 @@ class _Member:
         """A reject for messages that the brokers deleted before the group had read them: they kept them for too short a time."""
         if self._read_to.get(partition) == first:
             return []
-        committed = self._consumer.committed(partition, timeout_ms=_ANSWER_MILLISECONDS)
+        committed = self._consumer.committed(partition, timeout_ms=ANSWER_MILLISECONDS)
         if committed is None or committed >= first:
             return []
-        begins = self._consumer.beginning_offsets([partition], timeout_ms=_ANSWER_MILLISECONDS)[partition]
+        begins = self._consumer.beginning_offsets([partition], timeout_ms=ANSWER_MILLISECONDS)[partition]
         expected = max(committed, self._read_to.get(partition, 0))
         if begins <= expected:
             return []  # gaps are normal: markers of transactions, and what compaction leaves out
@@ -281,62 +255,18 @@ class _Member:
         kept = {partition: offset for partition, offset in self._uncommitted.items() if partition in ours}
         with suppress(KafkaTimeoutError):
             with suppress(CommitFailedError, RebalanceInProgressError):
-                self._consumer.commit(kept, timeout_ms=_ANSWER_MILLISECONDS)
+                self._consumer.commit(kept, timeout_ms=ANSWER_MILLISECONDS)
             self._uncommitted = {}
 
     def leave(self) -> None:
-        logging.getLogger("kafka").removeHandler(self._complaints)
+        self._complaints.end()
         if self._consumer is not None:
             with suppress(Exception):  # brokers that are gone need no goodbye
                 self._consumer.close(autocommit=False, timeout_ms=_GOODBYE_MILLISECONDS)
 
     def reason(self, error: Exception) -> str:
         """What an error means, without anything of a message."""
-        from kafka.errors import KafkaError  # noqa: PLC0415
-
-        if isinstance(error, KafkaError) and error.retriable:
-            because = self._complaints.last
-            if "disconnected" in because and self._source.security.startswith("sasl"):
-                because += ": are `user` and `password_file` right?"  # brokers hang up on strangers
-            return f"no answer from {', '.join(self._source.brokers)}" + (f" ({because})" if because else "")
-        if isinstance(error, (KafkaError, OSError, _Trouble)):
-            return str(error)
-        return f"the Kafka client failed ({type(error).__name__})"
-
-
-class _Complaints(logging.Handler):
-    """Why the library could not connect, the last time that it said so: its errors only tell that time was up."""
-
-    def __init__(self, client_id: str) -> None:
-        super().__init__(logging.WARNING)
-        self.last = ""
-        self._thread = f"kafka-io-{client_id}"
-
-    def emit(self, record: logging.LogRecord) -> None:
-        why = _NOT_CONNECTED.search(record.getMessage())
-        if why is None or record.threadName != self._thread:
-            return
-        if (
-            not self.last or "timed out" not in why[1]
-        ):  # the time that it gives itself runs out at last anyway
-            self.last = why[1]
-
-
-def _security(source: Kafka) -> dict[str, Any]:
-    """Files are read anew for each connection, so that secrets and certificates may be renewed. Raises `OSError`, `_Trouble`."""
-    options: dict[str, Any] = {"security_protocol": _SECURITY[source.security]}
-    if source.security in ("tls", "sasl-tls"):
-        context = ssl.create_default_context(cafile=source.ca)
-        if source.certificate is not None:
-            context.load_cert_chain(source.certificate, source.key)
-        options["ssl_context"] = context
-    if source.security in ("sasl", "sasl-tls") and source.password_file is not None:
-        options["sasl_mechanism"] = source.mechanism
-        options["sasl_plain_username"] = source.user
-        options["sasl_plain_password"] = Path(source.password_file).read_text(encoding="utf-8").rstrip()
-        if not options["sasl_plain_password"]:
-            raise _Trouble(f"{source.password_file} is empty")
-    return options
+        return why(error, self._source, self._complaints)
 
 
 def _messages(record: Record, format_: Literal["json", "hl7"], registry: Registry) -> list[Message]:

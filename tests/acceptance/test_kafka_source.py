@@ -15,7 +15,7 @@ import pytest
 from kafka_broker import PASSWORD, USER
 
 from monitor.core.place import Registry
-from monitor.ingest import kafka
+from monitor.ingest import brokers, kafka
 from monitor.ingest.intake import NotTaken
 from monitor.settings import Kafka
 
@@ -43,7 +43,8 @@ def _nothing_kept_of_what_kafka_python_leaves(caplog):
 def impatient(monkeypatch):
     """A reader that finds out soon that a broker is gone, and soon tries again."""
     monkeypatch.setattr(kafka, "_QUIET_POLLS", 2)
-    monkeypatch.setattr(kafka, "_ANSWER_MILLISECONDS", 2_000)
+    monkeypatch.setattr(kafka, "ANSWER_MILLISECONDS", 2_000)
+    monkeypatch.setattr(brokers, "ANSWER_MILLISECONDS", 2_000)
     monkeypatch.setattr(kafka, "_FIRST_WAIT_SECONDS", 0.1)
 
 
