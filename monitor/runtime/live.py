@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol
 
@@ -120,6 +121,8 @@ class Live:
         """At the start: alerts as they were told before, until they have been compared."""
         self._left_out: set[str] = set()
         """Patients whose journeys could not be read; their facts are kept."""
+        self._is_in_doubt = False
+        """Whether the last attempt to begin failed, and not for the store."""
 
     @property
     def registry(self) -> Registry:
@@ -137,6 +140,17 @@ class Live:
 
     def begin(self) -> None:
         """Go on from what is on disk: journeys, deadlines, alerts; then judge what fell due meanwhile. Raises `StoreError`."""
+        try:
+            self._begin(is_careful=self._is_in_doubt)
+        except StoreError:
+            raise
+        except Exception:
+            self._is_in_doubt = True
+            raise
+        self._is_in_doubt = False
+
+    def _begin(self, *, is_careful: bool) -> None:
+        """Careful: live all journeys again until the present, each by itself, so that one that fails is known and left out."""
         store = self._store
         if store.recall(_DIGEST) != self._loaded.digest:
             generation = int(store.recall(_GENERATION) or -1) + 1
@@ -147,15 +161,17 @@ class Live:
         asleep = [
             each
             for each in store.folded()
-            if (each.due_at is None or each.due_at > known) and each.patient not in links
+            if (each.due_at is None or each.due_at > known) and each.patient not in links and not is_careful
         ]
-        self._make_engine(known, asleep)
-        self._news, self._facts = _News(), []
+        self._make_engine(self._clock.next() if is_careful else known, asleep)
+        self._news, self._facts, self._left_out = _News(), [], set()
         self._told = {each.alert: each for each in store.alerts_known()}
         self._relive_all(links)
         self._advance(self._clock.next())
         self._withdraw([each for each in self._told.values() if each.rule == _FEED])
         self._told = {}
+        if not self._left_out:
+            self._watcher.mended("journey")
 
     def _make_engine(self, now: datetime, asleep: Sequence[Folded]) -> None:
         loaded, store = self._loaded, self._store
@@ -181,34 +197,39 @@ class Live:
         told: dict[str, list[str]] = defaultdict(list)
         for each in self._told.values():
             told[each.patient].append(each.alert)
-        lived: set[str] = set()
         awake = [patient for patient in self._store.patients() if patient not in self._shelf]
-        for start in range(0, len(awake), _RELIVED_AT_ONCE):
-            patients = set()
-            for patient in awake[start : start + _RELIVED_AT_ONCE]:
-                patients |= _linked(patient, links) - lived
-            lived |= patients
-            self._relive(patients)
+        groups = _groups(awake, links)
+        while some := list(islice(groups, _RELIVED_AT_ONCE)):
+            patients = self._relive(some)
             alerts = [alert for patient in patients for alert in told.get(patient, ())]
             self._withdraw([self._told.pop(alert) for alert in alerts if alert in self._told])
             if len(awake) > _MOST_HOT:
                 self._fold(timedelta(0), len(patients))
 
-    def _relive(self, patients: Collection[str]) -> None:
+    def _relive(self, groups: Iterable[Collection[str]]) -> list[str]:
+        """Live the journeys of some groups of patients again; of one that cannot be read all stays as it was told."""
+        patients: list[str] = []
         verdicts: list[CaseVerdict] = []
-        for patient in patients:
+        for group in groups:
             try:
-                self._tell(self._engine.load(patient, self._store.facts(patient)))
+                self._tell(self._engine.load(min(group), self._facts_of(group)))
+                for of_chart, alerts in self._stands(group):
+                    verdicts += of_chart
+                    for change in alerts:
+                        self._compare(change)
+                patients += group
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001 - one journey that cannot be read must not silence all others
                 self._watcher.failed("journey", error)
-                self._left_out.add(patient)
-        for of_chart, alerts in self._stands(patients):
-            verdicts += of_chart
-            for change in alerts:
-                self._compare(change)
-        self._write(Batch(clock=self._engine.now[0], anew=sorted(patients), verdicts=verdicts))
+                self._left_out |= set(group)
+        self._write(Batch(clock=self._engine.now[0], anew=patients, verdicts=verdicts))
+        return patients
+
+    def _facts_of(self, patients: Iterable[str]) -> bytes:
+        """The facts of all of them, packed as those of one."""
+        packed = [self._store.facts(patient)[1:-1] for patient in patients]
+        return b"[" + b",".join(filter(None, packed)) + b"]"
 
     def _compare(self, change: AlertChange) -> None:
         """Tell how an alert stands, if that has not been told; one that is over and was never told is no news."""
@@ -311,8 +332,8 @@ class Live:
     def _observe(self) -> None:
         facts, self._facts = self._facts, []
         for event in facts:
-            if event.patient not in self._left_out:
-                self._tell(self._engine.observe(event))
+            is_left_out = event.patient in self._left_out
+            self._tell(self._engine.observe(_only_heard(event) if is_left_out else event))
         self._shelf.before = None
         self._advance(self._clock.next())
 
@@ -428,6 +449,16 @@ class Live:
             self._forget_at = now + _FORGET_EVERY
 
 
+def _groups(patients: Iterable[str], links: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
+    """Each patient together with all whom merges link with it, once."""
+    seen: set[str] = set()
+    for patient in patients:
+        if patient not in seen:
+            group = _linked(patient, links)
+            seen |= group
+            yield sorted(group)
+
+
 def _linked(patient: str, links: Mapping[str, Collection[str]]) -> set[str]:
     """A patient, and all whom merges link with it."""
     found, left = {patient}, [patient]
@@ -436,6 +467,10 @@ def _linked(patient: str, links: Mapping[str, Collection[str]]) -> set[str]:
         found |= more
         left += more
     return found
+
+
+def _only_heard(event: Event) -> Event:
+    return heartbeat(event.source, event.arrived_at or event.recorded_at)
 
 
 def _kept(message: Message, reject: Reject, at: datetime) -> Kept:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from living import Service
 
@@ -53,3 +54,66 @@ def test_hours_in_which_a_feed_was_heard_all_the_time_are_no_silence_after_a_res
     service.settle()
     assert service.live._engine.stands("p") == before
     assert [each.at for each in service.notices()] == [START + timedelta(minutes=30)]
+
+
+# -- journeys that cannot be read --------------------------------------------------------------------------
+
+
+def damage(service, patient):
+    """Make the facts of a patient unreadable; returns what puts them right."""
+    run = service.store._connection.execute
+    of_patient = "WHERE patient = (SELECT number FROM patients WHERE patient = ?)"
+    whole = run(f"SELECT body, number FROM facts {of_patient}", (patient,)).fetchall()
+    run(f"UPDATE facts SET body = X'7B' {of_patient}", (patient,))
+    return lambda: service.store._connection.executemany("UPDATE facts SET body = ? WHERE number = ?", whole)
+
+
+def read_again(service, digest):
+    service.loaded = service.loaded._replace(digest=digest)
+    service.live.use(service.loaded)
+    service.live.begin()
+    service.settle()
+
+
+def test_a_journey_that_cannot_be_read_stays_as_it_was_told_until_it_can(serve):
+    service = serve([rule(**ARRIVES)])
+    service.take(event("1", "depart", "sound"), event("2", "depart", "damaged"))
+    service.wait(hours=1)
+    verdicts, told = service.verdicts(), service.told()
+    assert len(told) == 2
+    repair = damage(service, "damaged")
+    read_again(service, "second")
+    assert [what for what, _ in service.watcher.failures] == ["journey"]
+    assert (service.verdicts(), service.told()) == (verdicts, told)
+    service.take(event("3", "arrive", "sound"), event("4", "arrive", "damaged"))
+    service.settle()
+    assert [each.patient for each in service.notices()[2:]] == ["sound"]
+    repair()
+    read_again(service, "third")
+    assert [(each.patient, each.state) for each in service.notices()[2:]] == [
+        ("sound", "resolved"),
+        ("damaged", "resolved"),
+    ]
+    assert service.verdicts() == service.replayed()[0]
+
+
+def test_a_quiet_journey_that_cannot_be_read_stops_nobody_when_it_falls_due(serve):
+    service = serve([rule(**ARRIVES)])
+    service.take(event("1", "depart", "sound"), event("2", "depart", "damaged"))
+    service.wait(minutes=10)
+    service.settle()
+    assert service.live._engine.in_memory == 0
+    repair = damage(service, "damaged")
+    with pytest.raises(msgspec.DecodeError):
+        service.wait(hours=1)
+    with pytest.raises(msgspec.DecodeError):
+        service.live.begin()
+    service.live.begin()  # as the lane does, again and again
+    service.settle()
+    assert [each.patient for each in service.notices()] == ["sound"]
+    repair()
+    service.pull_the_plug()
+    service.start()
+    service.settle()
+    assert {each.patient for each in service.notices()} == {"sound", "damaged"}
+    assert service.verdicts() == service.replayed()[0]
