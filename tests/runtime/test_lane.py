@@ -1,0 +1,59 @@
+"""The engine's thread: who waits is let go when their messages are safe, and what failed is tried again."""
+
+import asyncio
+
+import pytest
+
+from monitor.core.place import Registry
+from monitor.ingest.intake import Message, NotTaken
+from monitor.runtime.lane import Lane
+
+
+class Work:
+    """Writes what it is told to, unless its disk is full."""
+
+    registry = Registry()
+
+    def __init__(self):
+        self.written, self.failures, self.is_full = [], [], False
+
+    def begin(self): ...
+    def judge(self): ...
+
+    def write(self, messages, positions):
+        if self.is_full:
+            raise OSError("full")
+        self.written.append(list(messages))
+
+    def has_news(self):
+        return False
+
+    def seconds_until_due(self):
+        return 60.0
+
+    def failed(self, error):
+        self.failures.append(error)
+
+
+def test_what_failed_is_tried_again_though_nobody_brings_anything():
+    async def go():
+        work = Work()
+        lane = Lane(work)
+        lane.start()
+        try:
+            await lane.begun.wait()
+            work.is_full = True
+            message = Message(origin="http", content=b"")
+            with pytest.raises(NotTaken):
+                await lane.take([message])
+            work.is_full = False
+            async with asyncio.timeout(10):
+                while not work.written:  # noqa: ASYNC110 - of a thread that knows nothing of tests
+                    await asyncio.sleep(0.01)
+            assert work.written == [[]]
+            await lane.take([message])
+            assert work.written[1:] == [[message]]
+        finally:
+            await lane.stop()
+
+    asyncio.run(go())
