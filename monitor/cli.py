@@ -64,6 +64,8 @@ _APART = {
     "backup": "copy the data of a service, also while it runs",
     "export": "print what a service has recorded, as events for a replay",
     "plan": "say what other rules would do to open cases",
+    "ingest": "take messages over into Kafka, for workers to judge",
+    "topics": "make the topics of a Kafka cluster, or check them",
 }
 """Commands of modules of their own, which the others need not wait for."""
 _SHOW = {"text": as_text, "json": as_json, "github": as_github}

@@ -52,7 +52,9 @@ def check(settings: Settings, root: Node, source: SourceText) -> list[Problem]:
         *(each for number, kafka in enumerate(settings.kafka) for each in _brokers(kafka, ("kafka", number))),
         *(_cluster(settings.cluster) if settings.cluster else ()),
     ]
-    if not settings.rules:
+    if (
+        not settings.rules and settings.cluster is None
+    ):  # of a cluster only the workers need rules, and ask for them
         all_found.append(_Found((), "no-rules", "no `rules`: nothing is watched", severity="warning"))
     return [_problem(each, root, source) for each in all_found]
 
