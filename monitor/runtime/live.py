@@ -28,7 +28,7 @@ from monitor.ingest.intake import Message, Position
 from monitor.notify.notice import Notice
 from monitor.notify.routing import Route, Router, notify_roles
 from monitor.notify.tell import notice
-from monitor.runtime.batch import Batch, Folded, Kept
+from monitor.runtime.batch import Asked, Batch, Folded, Kept
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.database import StoreError
 from monitor.runtime.recorded import heartbeat
@@ -278,7 +278,9 @@ class Live:
             key = (message.visit.source, message.visit.key)
             try:
                 events, visits[key] = fhir.changes(message.visit, visits.get(key) or self._store.visit(*key))
-            except (ValueError, LookupError, TypeError):
+            except StoreError:
+                raise
+            except Exception:  # noqa: BLE001 - whatever is in it must not keep back what came with it
                 reject = Reject("visit-not-compared", "its versions cannot be compared; please report it")
         if reject is not None and not batch.retried:
             batch.rejects.append(_kept(message, reject, at))
@@ -427,11 +429,18 @@ class Live:
     def _try_again(self) -> None:
         """Decode the rejects that someone asked for once more."""
         for asked in self._store.retries():
-            read = again.read(asked.content, asked.origin, asked.where, asked.source, self._loaded.registry)
-            messages = list(read)
+            messages = self._read_again(asked)
             reject = next((each.reject for each in messages if each.reject is not None), None)
             self.write(messages, [], [(asked.id, reject)])
             self._observe()
+
+    def _read_again(self, asked: Asked) -> list[Message]:
+        origin, content, where, source = asked.origin, asked.content, asked.where, asked.source
+        try:
+            return list(again.read(content, origin, where, source, self._loaded.registry))
+        except Exception:  # noqa: BLE001 - it would be tried again and again, and nothing else be done
+            reject = Reject("not-read-again", "it cannot be read; please report it")
+            return [Message(origin=origin, content=content, where=where, source=source, reject=reject)]
 
     def _forget(self, now: datetime) -> None:
         """Drop journeys that have been over for longer than the horizon, some at a time (contract, section 5, Old news)."""
