@@ -75,7 +75,6 @@ class _Errand(NamedTuple):
 
     run: Callable[[], object]
     done: asyncio.Future[Any]
-    begins_again: bool = False
 
 
 class Lane:
@@ -85,6 +84,8 @@ class Lane:
         self._work = work
         self._jobs: deque[_Job] = deque()
         self._errands: deque[_Errand] = deque()
+        self._changes: deque[_Errand] = deque()
+        """After which all is read again."""
         self._waiting = 0
         self._condition = threading.Condition()
         self._stopping = False
@@ -152,20 +153,20 @@ class Lane:
 
     async def begin_again(self, change: Callable[[], None]) -> None:
         """Change what the work is about, and let it read again all that is known; meanwhile messages wait."""
-        await self._ask(_Errand(change, asyncio.get_running_loop().create_future(), begins_again=True))
+        await self._ask(change, self._changes)
 
     async def do(self, errand: Callable[[], T]) -> T:
         """Run something between two batches; gives back or raises what it does. Raises `NotTaken` at the end."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        found: T = await self._ask(_Errand(errand, done))
+        found: T = await self._ask(errand, self._errands)
         return found
 
-    async def _ask(self, errand: _Errand) -> Any:
+    async def _ask(self, errand: Callable[[], object], queue: deque[_Errand]) -> Any:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with self._condition:
             self._check_is_open()
-            self._errands.append(errand)
+            queue.append(_Errand(errand, done))
             self._condition.notify()
-        return await errand.done
+        return await done
 
     def _check_is_open(self) -> None:
         if self._stopping or not self._thread.is_alive():
@@ -179,13 +180,21 @@ class Lane:
                 while self._go_on():
                     pass
         finally:
+            with self._condition:  # who comes from now on is refused at the door
+                self._stopping = True
+                self._errands += self._changes
             self._refuse("the service is stopping")
 
     def _begun(self) -> bool:
-        """Read what is known, however often it takes; false when it is time to stop."""
+        """Read what is known, by the latest changes, however often it takes; false when it is time to stop."""
         self._has_begun = False
+        changed: list[asyncio.Future[Any]] = []
         while not self._stopping:
             try:
+                while self._changes:
+                    change = self._changes.popleft()
+                    changed.append(change.done)
+                    change.run()
                 self._work.begin()
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and tried again
                 self._failed(error)
@@ -194,11 +203,15 @@ class Lane:
             else:
                 self._has_begun = True
                 self._on_loop(self.begun.set)
+                self._on_loop(_let_go, changed, None, self._room)
                 return True
+        self._on_loop(_let_go, changed, NotTaken("the service is stopping"), self._room)
         return False
 
     def _go_on(self) -> bool:
         """One round: errands, a batch, conclusions. False at the end."""
+        if self._changes:
+            return self._begun()
         errands, jobs = self._next()
         for errand in errands:
             self._run_errand(errand)
@@ -218,7 +231,7 @@ class Lane:
     def _next(self) -> tuple[list[_Errand], list[_Job]]:
         """What is to be done next, perhaps nothing."""
         with self._condition:
-            if not (self._jobs or self._errands or self._stopping or self._work.has_news()):
+            if not self._is_busy():
                 self._condition.wait(min(self._work.seconds_until_due(), _LONGEST_NAP))
             errands = list(self._errands)
             self._errands.clear()
@@ -229,6 +242,9 @@ class Lane:
                 count += len(jobs[-1].messages)
             self._waiting -= count
             return errands, jobs
+
+    def _is_busy(self) -> bool:
+        return bool(self._jobs or self._errands or self._changes or self._stopping or self._work.has_news())
 
     def _take(self, jobs: Sequence[_Job]) -> bool:
         """Make messages durable and let their senders know; whether the store could."""
@@ -253,8 +269,6 @@ class Lane:
     def _run_errand(self, errand: _Errand) -> None:
         try:
             result = errand.run()
-            if errand.begins_again:
-                self._begun()
         except Exception as error:  # noqa: BLE001 - handed to whoever asked
             self._on_loop(_fail, errand.done, error)
         else:

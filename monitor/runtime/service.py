@@ -12,7 +12,7 @@ from typing import Any, Final
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
 from monitor.ingest import follow, kafka
-from monitor.ingest.intake import Intake
+from monitor.ingest.intake import Intake, NotTaken
 from monitor.ingest.mllp_server import Limits, MllpServer, server_tls
 from monitor.log import count_dropped, get_logger
 from monitor.metrics import Metrics
@@ -23,6 +23,7 @@ from monitor.notify.sinks import make_sinks
 from monitor.rulefile.problem import Problem
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
+from monitor.runtime.database import StoreError
 from monitor.runtime.deliveries import Deliveries
 from monitor.runtime.lane import Lane
 from monitor.runtime.ledger import Ledger
@@ -39,6 +40,7 @@ _STUCK_AFTER: Final = 30.0
 """Seconds after which a thread that does not answer is taken for dead."""
 _PARTING_LOOKS: Final = 20
 """A tenth of a second each: how long the sinks have at the end."""
+_JOURNEY: Final = "journey"
 _log = get_logger("service")
 
 
@@ -121,12 +123,12 @@ class Service:
 
     async def stop(self) -> None:
         """End in order: no more comes in, what is there is finished, and the rest is kept for the next start."""
-        if self._mllp is not None:
-            await self._mllp.stop()
-        for task in self._tasks[1:]:
-            task.cancel()
-        await asyncio.gather(*self._tasks[1:], return_exceptions=True)
-        await self._lane.stop()
+        try:
+            if self._mllp is not None:
+                await self._mllp.stop()
+            await _cancelled(self._tasks[1:])
+        finally:  # its thread would keep the process from ending
+            await self._lane.stop()
         await self._parted()
         self._store.close()
         self.reader.close()
@@ -141,12 +143,12 @@ class Service:
             if not await asyncio.to_thread(self._is_due):
                 break
             await asyncio.sleep(0.1)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _cancelled(self._tasks)
 
     def _is_due(self) -> bool:
-        return any(self._deliveries.due(sink, 1) for sink in self.settings.sinks)
+        with suppress(StoreError):  # what waits there is sent at the next start
+            return any(self._deliveries.due(sink, 1) for sink in self.settings.sinks)
+        return False
 
     def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -198,9 +200,10 @@ class Service:
     # Health
 
     def is_alive(self) -> bool:
-        """Whether the engine's thread does its work."""
-        loop = self._loop
-        return loop is not None and self._lane.is_alive and loop.time() - self._answered_at < _STUCK_AFTER
+        """Whether the engine's thread does its work. While it reads what is on disk, which may take minutes, it answers nobody."""
+        if self._loop is None or not self._lane.is_alive:
+            return False
+        return not self._lane.has_begun or self._loop.time() - self._answered_at < _STUCK_AFTER
 
     def problems(self) -> list[tuple[str, str]]:
         """What keeps the service from taking messages over."""
@@ -214,7 +217,7 @@ class Service:
                     f"the machine's clock was set back by {self.clock.behind}; nothing falls due until it has caught up",
                 )
             )
-        return [each for each in found if each[0] != "journey"]
+        return [each for each in found if each[0] != _JOURNEY]
 
     def warnings(self) -> list[tuple[str, str]]:
         """What should be looked at, though messages are taken over."""
@@ -224,24 +227,39 @@ class Service:
             for sink, (since, why) in self.counting.failing.items()
             if now - since > _FAILING_FOR
         ]
+        left_out = self.counting.problems.get(_JOURNEY)
+        if left_out is not None:
+            failing.append(
+                (_JOURNEY, f"journeys cannot be read and are left out, others are not ({left_out})")
+            )
         return [*self._warnings.items(), *failing]
 
     async def _look_around(self) -> None:
         """Now and then: does the engine's thread answer, and what do the gauges say?"""
-        assert self._loop is not None
         steps = 0
         while True:
-            await self._lane.do(lambda: None)
-            self._answered_at = self._loop.time()
+            await self._ask_lane()
             metrics = self.metrics
             metrics.ready.set(0 if self.problems() else 1)
             metrics.intake_queue.set(self._lane.waiting)
-            metrics.journeys.set(self._live.journeys)
-            metrics.count_oddities(self._live.counts)
+            if self._lane.has_begun:
+                metrics.journeys.set(self._live.journeys)
+                metrics.count_oddities(self._live.counts)
             metrics.clock_steps.inc(self.clock.steps - steps)
             steps = self.clock.steps
             metrics.store_bytes.set(await asyncio.to_thread(_size, Path(self.settings.data)))
             await asyncio.sleep(1.0)
+
+    async def _ask_lane(self) -> None:
+        """Note when the engine's thread last answered, were it only that it can take nothing."""
+        assert self._loop is not None
+        with suppress(NotTaken):
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._lane.do(lambda: None)
+            except TimeoutError:
+                return
+        self._answered_at = self._loop.time()
 
     # What others ask for
 
@@ -293,10 +311,17 @@ class _Outbox:
 def _size(folder: Path) -> int:
     """The bytes of the files in a directory."""
     size = 0
-    for each in folder.iterdir():
-        with suppress(OSError):  # it was just removed
-            size += each.stat().st_size
+    with suppress(OSError):  # the directory is gone, which is told elsewhere
+        for each in folder.iterdir():
+            with suppress(OSError):  # it was just removed
+                size += each.stat().st_size
     return size
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -16,8 +16,14 @@ class Work:
 
     def __init__(self):
         self.written, self.failures, self.is_full = [], [], False
+        self.begins = 0
+        self.is_unreadable = False
 
-    def begin(self): ...
+    def begin(self):
+        if self.is_unreadable:
+            raise OSError("unreadable")
+        self.begins += 1
+
     def judge(self): ...
 
     def write(self, messages, positions):
@@ -55,5 +61,53 @@ def test_what_failed_is_tried_again_though_nobody_brings_anything():
             assert work.written[1:] == [[message]]
         finally:
             await lane.stop()
+
+    asyncio.run(go())
+
+
+def test_a_change_that_comes_while_nothing_can_be_read_is_done_when_it_can(monkeypatch):
+    monkeypatch.setattr("monitor.runtime.lane._TRY_AGAIN", 0.02)
+
+    async def go():
+        work = Work()
+        work.is_unreadable = True
+        lane = Lane(work)
+        lane.start()
+        try:
+            done = []
+            change = asyncio.create_task(lane.begin_again(lambda: done.append("changed")))
+            with pytest.raises(NotTaken):
+                await lane.take([Message(origin="http", content=b"")])
+            async with asyncio.timeout(10):
+                while len(work.failures) < 3:  # noqa: ASYNC110 - of a thread that knows nothing of tests
+                    await asyncio.sleep(0.01)
+                assert (change.done(), lane.has_begun) == (False, False)
+                work.is_unreadable = False
+                await change
+            assert (done, work.begins, lane.has_begun) == (["changed"], 1, True)
+        finally:
+            await lane.stop()
+
+    asyncio.run(go())
+
+
+def test_a_change_is_refused_at_the_end(monkeypatch):
+    monkeypatch.setattr("monitor.runtime.lane._TRY_AGAIN", 0.02)
+
+    async def go():
+        work = Work()
+        lane = Lane(work)
+        lane.start()
+        await lane.begun.wait()
+        work.is_unreadable = True
+        change = asyncio.create_task(lane.begin_again(lambda: None))
+        async with asyncio.timeout(10):
+            while not work.failures:  # noqa: ASYNC110 - of a thread that knows nothing of tests
+                await asyncio.sleep(0.01)
+        await lane.stop()
+        with pytest.raises(NotTaken):
+            await change
+        with pytest.raises(NotTaken):
+            await lane.take([Message(origin="http", content=b"")])
 
     asyncio.run(go())

@@ -1,5 +1,6 @@
 """What goes wrong around the live service loses nothing, tells nothing twice, and does not stop the rest."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -9,6 +10,12 @@ from living import Service
 from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.core.rule import RuleFile
+from monitor.ingest.intake import Message
+from monitor.runtime.clock import LiveClock
+from monitor.runtime.database import StoreError
+from monitor.runtime.live import Loaded
+from monitor.runtime.service import Service as WholeService
+from monitor.settings import Settings
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
@@ -117,3 +124,42 @@ def test_a_quiet_journey_that_cannot_be_read_stops_nobody_when_it_falls_due(serv
     service.settle()
     assert {each.patient for each in service.notices()} == {"sound", "damaged"}
     assert service.verdicts() == service.replayed()[0]
+
+
+# -- the service as a whole --------------------------------------------------------------------------------
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - of a thread that knows nothing of tests
+            await asyncio.sleep(0.01)
+
+
+def test_a_service_whose_store_fails_at_the_start_is_well_once_it_does_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("monitor.runtime.lane._TRY_AGAIN", 0.02)
+
+    async def go():
+        loaded = Loaded([rule(**ARRIVES)], Registry(), "first")
+        service = WholeService(Settings(data=str(tmp_path / "data"), mllp={"port": 0}), loaded, LiveClock())
+        begin, failures = service._live.begin, []
+
+        def fail():
+            if len(failures) < 30:
+                failures.append(1)
+                raise StoreError("locked", "another program holds it")
+            begin()
+
+        monkeypatch.setattr(service._live, "begin", fail)
+        await service.start()
+        try:
+            await until(lambda: len(failures) > 5)
+            assert {what for what, _ in service.problems()} == {"store", "starting"}
+            assert service.is_alive()
+            await service.until_begun()
+            await service.intake.take([Message(origin="http", content=b"", events=[event("1", "depart")])])
+            assert service.problems() == []
+            assert [task for task in service._tasks if task.done()] == []
+        finally:
+            await service.stop()
+
+    asyncio.run(go())
