@@ -106,7 +106,7 @@ class Service:
         self._begin(self._notifier.run(), "notifier")
         self._begin(self._look_around(), "health")
         mllp = self.settings.mllp
-        server = MllpServer(self._lane, self.counting, self.clock.now, _limits(self.settings))
+        server = MllpServer(self._lane, self.counting, self.clock.now, mllp_limits(self.settings))
         tls = None if mllp.tls is None else server_tls(mllp.tls.certificate, mllp.tls.key, mllp.tls.client_ca)
         self.mllp_port = await server.start(mllp.host, mllp.port, tls)
         self._mllp = server
@@ -171,7 +171,7 @@ class Service:
         """Read rules and registry again; with an error the old ones stay in use."""
         paths = self.settings.rules, self.settings.microsystems
         loaded, wrong = await asyncio.to_thread(load, *paths)
-        _tell(wrong)
+        tell(wrong)
         if loaded is None:
             first = next(each for each in wrong if each.severity == "error")
             self._warnings["rules"] = f"the old rules are in use: {first.file}:{first.line}: {first.message}"
@@ -324,7 +324,7 @@ async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _limits(settings: Settings) -> Limits:
+def mllp_limits(settings: Settings) -> Limits:
     mllp = settings.mllp
     return Limits(
         connections=mllp.connections,
@@ -334,7 +334,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _tell(wrong: Sequence[Problem]) -> None:
+def tell(wrong: Sequence[Problem]) -> None:
     for each in wrong:
         _log.warning(
             "rules_problem",
