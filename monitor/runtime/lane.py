@@ -77,6 +77,10 @@ class _Errand(NamedTuple):
     done: asyncio.Future[Any]
 
 
+class _NothingWritten(Exception):  # noqa: N818 - it is no fault of ours
+    """The store failed; all is as it was before."""
+
+
 class Lane:
     """Runs the work in a thread of its own. It is the `Intake` of every way in."""
 
@@ -217,11 +221,12 @@ class Lane:
             self._run_errand(errand)
         if not (jobs or errands or self._work.has_news()) and self._stopping:
             return False
-        if not self._take(jobs):
+        try:
+            self._take(jobs)
+            self._work.judge()
+        except _NothingWritten:
             self._nap()
             return not self._stopping
-        try:
-            self._work.judge()
         except Exception as error:  # noqa: BLE001 - the facts are safe: all that follows from them is drawn again
             self._failed(error)
             self._nap()
@@ -246,21 +251,24 @@ class Lane:
     def _is_busy(self) -> bool:
         return bool(self._jobs or self._errands or self._changes or self._stopping or self._work.has_news())
 
-    def _take(self, jobs: Sequence[_Job]) -> bool:
-        """Make messages durable and let their senders know; whether the store could."""
+    def _take(self, jobs: Sequence[_Job]) -> None:
+        """Make messages durable and let their senders know, whether it could be done or not."""
         if not (jobs or self._work.has_news() or self._has_failed):
-            return True
+            return
         messages = [message for job in jobs for message in job.messages]
         positions = [job.position for job in jobs if job.position is not None]
         try:
             self._work.write(messages, positions)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing of this was taken
+        except StoreError as error:
             self._failed(error)
-            self._let_go(jobs, NotTaken(_why(error)))
-            return False
+            self._let_go(jobs, NotTaken(str(error)))
+            raise _NothingWritten from error
+        except Exception as error:
+            # its text may hold what a message said
+            self._let_go(jobs, NotTaken(f"internal error ({type(error).__name__})"))
+            raise
         self._has_failed = False
         self._let_go(jobs, None)
-        return True
 
     def _failed(self, error: Exception) -> None:
         self._has_failed = True
@@ -294,11 +302,6 @@ class Lane:
     def _on_loop(self, function: Callable[..., None], *args: object) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *args)
-
-
-def _why(error: Exception) -> str:
-    """What a sender may be told: the text of an error that is not the store's may hold what its message said."""
-    return str(error) if isinstance(error, StoreError) else f"internal error ({type(error).__name__})"
 
 
 def _let_go(waiting: Sequence[asyncio.Future[Any]], error: Exception | None, room: asyncio.Event) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from monitor.core.place import Registry
 from monitor.ingest.intake import Message, NotTaken
+from monitor.runtime.database import StoreError
 from monitor.runtime.lane import Lane
 
 
@@ -17,7 +18,7 @@ class Work:
     def __init__(self):
         self.written, self.failures, self.is_full = [], [], False
         self.begins = 0
-        self.is_unreadable = False
+        self.is_unreadable = self.is_broken = False
 
     def begin(self):
         if self.is_unreadable:
@@ -28,8 +29,10 @@ class Work:
 
     def write(self, messages, positions):
         if self.is_full:
-            raise OSError("full")
+            raise StoreError("full", "the disk is full")
         self.written.append(list(messages))
+        if self.is_broken:
+            raise RuntimeError("patient Miller")
 
     def has_news(self):
         return False
@@ -109,5 +112,28 @@ def test_a_change_is_refused_at_the_end(monkeypatch):
             await change
         with pytest.raises(NotTaken):
             await lane.take([Message(origin="http", content=b"")])
+
+    asyncio.run(go())
+
+
+def test_after_a_fault_of_ours_all_that_was_written_is_read_again(monkeypatch):
+    monkeypatch.setattr("monitor.runtime.lane._TRY_AGAIN", 0.02)
+
+    async def go():
+        work = Work()
+        lane = Lane(work)
+        lane.start()
+        try:
+            await lane.begun.wait()
+            work.is_broken = True
+            with pytest.raises(NotTaken, match=r"^internal error \(RuntimeError\)$"):
+                await lane.take([Message(origin="http", content=b"")])
+            work.is_broken = False
+            async with asyncio.timeout(10):
+                while work.begins < 2:  # noqa: ASYNC110 - of a thread that knows nothing of tests
+                    await asyncio.sleep(0.01)
+            await lane.take([Message(origin="http", content=b"")])
+        finally:
+            await lane.stop()
 
     asyncio.run(go())
