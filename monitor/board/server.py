@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from monitor.settings import Tls
+from monitor.settings import Http, Tls
 
 CONNECTIONS: Final = 500
 """How many may be open at once; who comes after is answered with 503."""
@@ -38,6 +41,39 @@ def configured(app: FastAPI, tls: Tls | None = None) -> uvicorn.Config:
         ssl_ca_certs=tls.client_ca if tls else None,
         ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
     )
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Web:
+    """An application on its port."""
+
+    def __init__(self, app: FastAPI, http: Http) -> None:
+        self._server = _Server(configured(app, http.tls))
+        self._task: asyncio.Task[None] | None = None
+        self._http = http
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError`."""
+        family = socket.AF_INET6 if ":" in self._http.host else socket.AF_INET
+        listening = socket.create_server((self._http.host, self._http.port), family=family, backlog=200)
+        # Inherited by each connection: else an answer, which leaves in two parts, waits 40 ms for the first to be acknowledged.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port = listening.getsockname()[1]
+        self._task = asyncio.create_task(self._server.serve([listening]))
+
+    async def stop(self) -> None:
+        """Finish what was asked, and listen no more."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
 
 
 class TimedProtocol(H11Protocol):

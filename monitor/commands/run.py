@@ -6,18 +6,14 @@ import argparse
 import asyncio
 import os
 import signal
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
-
-import uvicorn
 
 from monitor.board.app import Parts, make_app
 from monitor.board.auth import Access, Tokens, TokensError
 from monitor.board.desk import Desk
-from monitor.board.server import configured
+from monitor.board.server import Web
 from monitor.commands.arguments import moment
 from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams
 from monitor.core.text import found
@@ -147,8 +143,9 @@ async def _serve(
         loop.add_signal_handler(number, ended.set)
     try:
         await service.start()
-        web = _Web(service, access)
+        web = Web(make_app(_parts(service, access)), service.settings.http)
         await web.start()
+        _log.info("web_started", host=service.settings.http.host, port=web.port)
         companion = asyncio.create_task(_companion(service, web.port, beside, ended))
         await ended.wait()
         _log.info("service_stopping")
@@ -173,50 +170,20 @@ async def _companion(
         ended.set()
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to us."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class _Web:
-    """The web application on its port."""
-
-    def __init__(self, service: Service, access: Access) -> None:
-        http = service.settings.http
-        parts = Parts(
-            intake=service.intake,
-            access=access,
-            health=service,
-            metrics=service.metrics.exposition,
-            now=service.clock.now,
-            on_gap=service.gap,
-            on_fault=lambda error: _log.error("request_failed", exc_info=error),
-            limits=Limits(largest_bytes=http.largest_kilobytes * 1024),
-            desk=Desk(service.reader, service.ledger, StoreError),
-            rules=lambda: service.rules,
-        )
-        self._server = _Server(configured(make_app(parts), http.tls))
-        self._task: asyncio.Task[None] | None = None
-        self._http = http
-        self.port = 0
-
-    async def start(self) -> None:
-        """Listen. Raises `OSError`."""
-        family = socket.AF_INET6 if ":" in self._http.host else socket.AF_INET
-        listening = socket.create_server((self._http.host, self._http.port), family=family, backlog=200)
-        # Inherited by each connection: else an answer, which leaves in two parts, waits 40 ms for the first to be acknowledged.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = listening.getsockname()[1]
-        self._task = asyncio.create_task(self._server.serve([listening]))
-        _log.info("web_started", host=self._http.host, port=self.port)
-
-    async def stop(self) -> None:
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
+def _parts(service: Service, access: Access) -> Parts:
+    """What the web application is made of."""
+    return Parts(
+        intake=service.intake,
+        access=access,
+        health=service,
+        metrics=service.metrics.exposition,
+        now=service.clock.now,
+        on_gap=service.gap,
+        on_fault=lambda error: _log.error("request_failed", exc_info=error),
+        limits=Limits(largest_bytes=service.settings.http.largest_kilobytes * 1024),
+        desk=Desk(service.reader, service.ledger, StoreError),
+        rules=lambda: service.rules,
+    )
 
 
 def _speed(text: str) -> float:
