@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.board import api
 from monitor.board.auth import Access
 from monitor.board.desk import Desk
+from monitor.core.place import Registry
 from monitor.core.rule import RuleBase
 from monitor.ingest.body import Limits
 from monitor.ingest.document import SCHEMAS
@@ -81,7 +82,8 @@ class Health(Protocol):
 class Parts(NamedTuple):
     """What the application is made of."""
 
-    intake: Intake
+    intake: Intake | None
+    """What takes events over; None: none are taken."""
     access: Access
     health: Health
     metrics: Callable[[str], tuple[bytes, str]]
@@ -95,6 +97,8 @@ class Parts(NamedTuple):
     """What questions are answered from; without it there are none."""
     rules: Callable[[], Sequence[RuleBase]] = tuple
     """The rules in use."""
+    answers: tuple[str, ...] = ("/api/",)
+    """How the paths of the questions begin that are answered."""
 
 
 def make_app(parts: Parts) -> FastAPI:
@@ -112,18 +116,25 @@ def make_app(parts: Parts) -> FastAPI:
     app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(ClientDisconnect, _broken_off)
     app.add_exception_handler(RequestValidationError, _not_valid)
-    app.include_router(
-        make_router(
-            parts.intake, parts.access.sender(), now=parts.now, on_gap=parts.on_gap, limits=parts.limits
-        )
-    )
-    if parts.desk is not None:
-        desk, intake = parts.desk, parts.intake
+    intake, desk = parts.intake, parts.desk
+    if intake is not None:
         app.include_router(
-            api.make_router(
-                desk, parts.access, registry=lambda: intake.registry, rules=parts.rules, now=parts.now
+            make_router(
+                intake, parts.access.sender(), now=parts.now, on_gap=parts.on_gap, limits=parts.limits
             )
         )
+    if desk is not None:
+        questions = api.make_router(
+            desk,
+            parts.access,
+            registry=lambda: Registry() if intake is None else intake.registry,
+            rules=parts.rules,
+            now=parts.now,
+        )
+        questions.routes = [
+            each for each in questions.routes if getattr(each, "path", "").startswith(parts.answers)
+        ]
+        app.include_router(questions)
         app.add_exception_handler(desk.unavailable, _unavailable)
     _add_health(app, parts)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # as FastAPI has it

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -160,6 +160,16 @@ def transaction(connection: Connection) -> Iterator[None]:
         if connection.in_transaction:  # some errors have ended it already
             connection.execute("ROLLBACK")
         raise
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of the files in a data directory."""
+    size = 0
+    with suppress(OSError):  # the directory is gone, which is told elsewhere
+        for each in folder.iterdir():
+            with suppress(OSError):  # it was just removed
+                size += each.stat().st_size
+    return size
 
 
 class Lock:

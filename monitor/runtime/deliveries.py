@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,6 +76,22 @@ class Deliveries:
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
+
+
+class AsyncDeliveries:
+    """The same for an event loop: a `monitor.notify.notice.Outbox`."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    async def due(self, sink: str, limit: int) -> list[Delivery]:
+        return await asyncio.to_thread(self._deliveries.due, sink, limit)
+
+    async def delivered(self, ids: Sequence[int]) -> None:
+        await asyncio.to_thread(self._deliveries.delivered, ids)
+
+    async def failed(self, ids: Sequence[int], why: str, retry_in_seconds: float | None) -> None:
+        await asyncio.to_thread(self._deliveries.failed, ids, why, retry_in_seconds)
 
 
 _DUE: Final = """

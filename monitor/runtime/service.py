@@ -16,15 +16,15 @@ from monitor.ingest.intake import Intake, NotTaken
 from monitor.ingest.mllp_server import Limits, MllpServer, server_tls
 from monitor.log import count_dropped, get_logger
 from monitor.metrics import Metrics
-from monitor.notify.notice import Delivery, Notice
+from monitor.notify.notice import Notice
 from monitor.notify.notifier import Notifier
 from monitor.notify.routing import Router, problems
 from monitor.notify.sinks import make_sinks
 from monitor.rulefile.problem import Problem
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
-from monitor.runtime.database import StoreError
-from monitor.runtime.deliveries import Deliveries
+from monitor.runtime.database import StoreError, size_of
+from monitor.runtime.deliveries import AsyncDeliveries, Deliveries
 from monitor.runtime.lane import Lane
 from monitor.runtime.ledger import Ledger
 from monitor.runtime.live import Live, Loaded
@@ -72,7 +72,7 @@ class Service:
         self._lane = Lane(self._live)
         self._notifier = Notifier(
             make_sinks(settings, log=_log.info, now=clock.now, firing=self._firing),
-            _Outbox(self._deliveries),
+            AsyncDeliveries(self._deliveries),
             self.counting.sent,
         )
         self._warnings: dict[str, str] = {}
@@ -247,7 +247,7 @@ class Service:
                 metrics.count_oddities(self._live.counts)
             metrics.clock_steps.inc(self.clock.steps - steps)
             steps = self.clock.steps
-            metrics.store_bytes.set(await asyncio.to_thread(_size, Path(self.settings.data)))
+            metrics.store_bytes.set(await asyncio.to_thread(size_of, Path(self.settings.data)))
             await asyncio.sleep(1.0)
 
     async def _ask_lane(self) -> None:
@@ -290,32 +290,6 @@ class Service:
                 _log.warning("kafka_failed", why=text)
 
         return warn
-
-
-class _Outbox:
-    """The outbox on disk, for the event loop."""
-
-    def __init__(self, deliveries: Deliveries) -> None:
-        self._deliveries = deliveries
-
-    async def due(self, sink: str, limit: int) -> list[Delivery]:
-        return await asyncio.to_thread(self._deliveries.due, sink, limit)
-
-    async def delivered(self, ids: Sequence[int]) -> None:
-        await asyncio.to_thread(self._deliveries.delivered, ids)
-
-    async def failed(self, ids: Sequence[int], why: str, retry_in_seconds: float | None) -> None:
-        await asyncio.to_thread(self._deliveries.failed, ids, why, retry_in_seconds)
-
-
-def _size(folder: Path) -> int:
-    """The bytes of the files in a directory."""
-    size = 0
-    with suppress(OSError):  # the directory is gone, which is told elsewhere
-        for each in folder.iterdir():
-            with suppress(OSError):  # it was just removed
-                size += each.stat().st_size
-    return size
 
 
 async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:

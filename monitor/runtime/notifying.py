@@ -1,0 +1,307 @@
+"""The topic of alerts, read by a notifier as one of a group.
+
+A partition is read from its beginning by whoever is given it. What is committed, with its metadata, says how far each sink has
+delivered it (`share`). So nothing is lost with a notifier or its disk, nobody is left without the end of what they were told,
+and what was delivered is not told again, but for what was under way. The calls of kafka-python block, so they are made in a
+thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Never
+
+import msgspec
+
+from monitor.ingest.brokers import ANSWER_MILLISECONDS, Complaints, Trouble, connected, why
+from monitor.runtime.database import StoreError
+from monitor.runtime.relay import Record, Relay
+from monitor.runtime.share import NEVER, Told
+from monitor.settings import Cluster
+
+Partition = Any
+"""A `kafka.TopicPartition`; the library has no types."""
+
+_POLL_MILLISECONDS: Final = 250
+_AT_ONCE: Final = 1_000
+_GOODBYE_MILLISECONDS: Final = 1_500
+_SESSION_MILLISECONDS: Final = 10_000
+"""A notifier that died is missed after so long; until then nobody delivers what is of its partitions."""
+_METADATA_MILLISECONDS: Final = 30_000
+_FETCH_BYTES: Final = 8 * 2**20
+_QUIET_POLLS: Final = 20
+"""After so many polls that brought nothing it is asked whether the brokers are still there."""
+_FAILURES: Final = 20
+"""After so many that were hoped to pass, one after the other, the connection is made anew."""
+_FIRST_WAIT_SECONDS: Final = 1.0
+_LONGEST_WAIT_SECONDS: Final = 30.0
+_LONGEST_METADATA: Final = 4_000
+"""Bytes; brokers take 4,096 with an offset, unless they are told otherwise."""
+
+_told: Final = msgspec.json.Decoder(dict[str, int]).decode
+
+
+async def relay_alerts(
+    cluster: Cluster,
+    relay: Relay,
+    sinks: Collection[str],
+    on_problem: Callable[[str | None], None],
+    on_store: Callable[[StoreError | None], None],
+) -> Never:
+    """Take part in the group until cancelled; then it ends within a few seconds.
+
+    `on_problem` learns what is wrong with Kafka whenever that changes, None: all is well; `on_store` what is wrong with the
+    disk. Whatever happens, it begins again after waits of 1 to 30 seconds; who cannot write leaves their partitions to others.
+    """
+    loop = asyncio.get_running_loop()
+    tell = _on_change(on_problem)
+    wait = _FIRST_WAIT_SECONDS
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        blocking = partial(loop.run_in_executor, thread)
+        while True:
+            member = _Member(cluster, relay, sinks)
+            try:
+                await blocking(member.join)
+                on_store(None)
+                while True:
+                    await blocking(member.go_on)
+                    if member.trouble is not None or member.is_in_group:
+                        tell(member.trouble)
+                    if member.is_in_group:
+                        wait = _FIRST_WAIT_SECONDS
+            except StoreError as error:
+                on_store(error)
+            except Exception as error:  # noqa: BLE001 - whatever a broker does to the library, the service goes on
+                tell(member.reason(error))
+            finally:
+                await blocking(member.leave)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+
+def _on_change(tell: Callable[[str | None], None]) -> Callable[[str | None], None]:
+    told: list[str | None] = []
+
+    def changed(text: str | None) -> None:
+        if told != [text]:
+            told[:] = [text]
+            tell(text)
+
+    return changed
+
+
+class _Member:
+    """A member of the group. All of it blocks; it is called by one thread at a time."""
+
+    def __init__(self, cluster: Cluster, relay: Relay, sinks: Collection[str]) -> None:
+        self._cluster = cluster
+        self._topic = cluster.topic("alerts")
+        self._relay = relay
+        self._sinks = sinks
+        self._client_id = f"handoff-notify.{cluster.prefix}"
+        self._complaints = Complaints(self._client_id)
+        self._consumer: Any = None
+        self._read: set[Partition] = set()
+        """Partitions that are ours, and that are read from where we want it."""
+        self._quiet = 0
+        self._failures = 0
+        self.is_in_group = False
+        self.trouble: str | None = None
+        """Why nothing comes, while it is hoped that this passes."""
+
+    def join(self) -> None:
+        """Raises `StoreError`, and what the library, the system or `Trouble` has to say when that is not possible."""
+        self._relay.begin()
+        self._complaints.listen()
+        self._consumer = self._connected()
+        if not self._consumer.partitions_for_topic(self._topic):
+            raise Trouble(
+                f"there is no topic {self._topic}, or it may not be read (`handoff topics` makes it)"
+            )
+        self._consumer.subscribe([self._topic], listener=_listener(self._given_up, self._moved))
+
+    def _connected(self) -> Any:
+        from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
+        from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            CooperativeStickyAssignor,
+        )
+
+        return connected(
+            KafkaConsumer,
+            self._cluster,
+            client_id=self._client_id,
+            group_id=f"{self._cluster.prefix}-notify",
+            partition_assignment_strategy=[CooperativeStickyAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            session_timeout_ms=_SESSION_MILLISECONDS,
+            metadata_max_age_ms=_METADATA_MILLISECONDS,
+            fetch_max_bytes=_FETCH_BYTES,
+            metrics_enabled=False,
+        )
+
+    def go_on(self) -> None:
+        """One round: what came is kept, what was delivered is committed.
+
+        An error of Kafka that may pass is only raised after it came again and again; meanwhile what was taken is delivered.
+        """
+        from kafka.errors import KafkaError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        try:
+            self._take(self._polled())
+            self._follow()
+            self._relay.look_around()
+            self._commit()
+        except KafkaError as error:
+            self._failures += 1
+            if not error.retriable or self._failures > _FAILURES:
+                raise
+            self.trouble = self.reason(error)
+            time.sleep(_POLL_MILLISECONDS / 1000)
+
+    def _polled(self) -> dict[Partition, list[Any]]:
+        records: dict[Partition, list[Any]] = self._consumer.poll(
+            timeout_ms=_POLL_MILLISECONDS, max_records=_AT_ONCE
+        )
+        self._quiet += 1
+        if not records and self._quiet < _QUIET_POLLS:
+            return records
+        if not records:
+            self._ask()
+        self._quiet = 0
+        self._failures = 0
+        self.trouble = None
+        self._complaints.last = ""
+        return records
+
+    def _ask(self) -> None:
+        """Whether the brokers are still there: without it their silence is like that of a hospital in which nothing is late."""
+        from kafka import TopicPartition  # noqa: PLC0415
+
+        self._consumer.end_offsets([TopicPartition(self._topic, 0)], timeout_ms=ANSWER_MILLISECONDS)
+
+    def _take(self, records: dict[Partition, list[Any]]) -> None:
+        for partition, found in records.items():
+            if partition in self._read:  # else it came in this very poll, and not from where it is to be read
+                of_share = [Record(each.offset, each.key, each.value) for each in found]
+                self._relay.take(partition.partition, of_share)
+        for partition in list(self._read):
+            if not self._relay.is_current(partition.partition):
+                self._relay.reached(partition.partition, self._consumer.position(partition))
+
+    # Partitions come and go
+
+    def _follow(self) -> None:
+        """Begin to read partitions that are now ours, and let go of those that are not."""
+        from kafka.structs import MemberState  # type: ignore[import-untyped]  # noqa: PLC0415
+
+        if self._consumer.group_metadata().state != MemberState.STABLE:
+            return
+        assigned = set(self._consumer.assignment())
+        ours = {partition.partition for partition in assigned}
+        self._relay.close([number for number in self._relay.partitions() if number not in ours])
+        for partition in assigned - self._read:
+            self._open(partition)
+        self.is_in_group = True
+
+    def _open(self, partition: Partition) -> None:
+        consumer = self._consumer
+        committed = consumer.committed(partition, metadata=True, timeout_ms=ANSWER_MILLISECONDS)
+        [end] = consumer.end_offsets([partition], timeout_ms=ANSWER_MILLISECONDS).values()
+        offset = self._relay.open(partition.partition, end, _told_of(committed, self._sinks))
+        if offset is None:
+            consumer.seek_to_beginning(partition)
+        else:
+            consumer.seek(partition, offset)
+        self._read.add(partition)
+
+    def _given_up(self, partitions: Collection[Partition]) -> None:
+        """They are being given to others. Called by the library in its own thread, in which nothing may block."""
+        self._relay.shares.hold([partition.partition for partition in partitions])
+        offsets = _offsets(self._relay.to_commit(), self._read.intersection(partitions))
+        self._read.difference_update(partitions)
+        with suppress(Exception):  # else the last of what was delivered is told twice
+            self._consumer.commit_async(offsets)
+
+    def _moved(self, partitions: Collection[Partition]) -> None:
+        """They are ours now, or were taken from us in our absence; from where they are read is the library's choice."""
+        self._read.difference_update(partitions)
+
+    # What was delivered
+
+    def _commit(self) -> None:
+        """What cannot be committed now is later."""
+        from kafka.errors import CommitFailedError, KafkaTimeoutError, RebalanceInProgressError  # noqa: PLC0415
+
+        told = self._relay.to_commit()
+        offsets = _offsets(told, self._read)
+        if not offsets:
+            return
+        with suppress(KafkaTimeoutError, CommitFailedError, RebalanceInProgressError):
+            self._consumer.commit(offsets, timeout_ms=ANSWER_MILLISECONDS)
+            self._relay.committed({each.partition: told[each.partition] for each in offsets})
+
+    def leave(self) -> None:
+        self._complaints.end()
+        if self._consumer is None:
+            return
+        with suppress(Exception):  # brokers that are gone need no goodbye
+            self._commit()
+        with suppress(Exception):
+            self._consumer.close(autocommit=False, timeout_ms=_GOODBYE_MILLISECONDS)
+
+    def reason(self, error: Exception) -> str:
+        """What an error means, without anything of a record."""
+        return why(error, self._cluster, self._complaints)
+
+
+def _offsets(told: Mapping[int, Told], partitions: Collection[Partition]) -> dict[Partition, Any]:
+    """What to commit: the lowest offset that a sink has not delivered, and in the metadata that of each."""
+    from kafka import OffsetAndMetadata  # noqa: PLC0415
+
+    offsets = {}
+    for partition in partitions:
+        if partition.partition not in told:
+            continue
+        by_sink = told[partition.partition]
+        lowest = max(0, min(by_sink.values(), default=0))
+        metadata = msgspec.json.encode(by_sink, order="sorted").decode()
+        if len(metadata.encode()) <= _LONGEST_METADATA:
+            offsets[partition] = OffsetAndMetadata(lowest, metadata, -1)
+        elif NEVER not in by_sink.values():
+            offsets[partition] = OffsetAndMetadata(lowest, "", -1)
+    return offsets
+
+
+def _told_of(committed: Any, sinks: Collection[str]) -> Told | None:
+    """What `_offsets` made; None where nothing was committed."""
+    if committed is None or committed.offset < 0:
+        return None
+    try:
+        return _told(committed.metadata)
+    except msgspec.MsgspecError:  # too many sinks, or set by hand: it is so for all of them
+        return dict.fromkeys(sinks, committed.offset)
+
+
+def _listener(given_up: Callable[[Any], None], moved: Callable[[Any], None]) -> Any:
+    """What the library tells of partitions that come and go."""
+    from kafka import ConsumerRebalanceListener  # noqa: PLC0415
+
+    class Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
+        def on_partitions_revoked(self, revoked: Any) -> None:
+            given_up(revoked)
+
+        def on_partitions_assigned(self, assigned: Any) -> None:
+            moved(assigned)
+
+        def on_partitions_lost(self, lost: Any) -> None:
+            moved(lost)
+
+    return Listener()
