@@ -1,6 +1,6 @@
 # From a bare Python 3.11 with pip: `make test`, `make demo` and `make report` set up all that they need.
 .DEFAULT_GOAL := test
-.PHONY: setup check test test-acceptance test-faults demo report picture bench format clean
+.PHONY: setup check test test-acceptance test-faults demo report picture bench bench-live format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -64,6 +64,11 @@ bench: setup  ## the budgets of the design, measured on this machine
 	$(NEED_UV)
 	$(UV) sync --frozen --quiet --inexact --group bench
 	$(BIN)/python -m bench
+
+bench-live: setup  ## the live service under load, on this machine and its disk; some five minutes
+	$(NEED_UV)
+	$(UV) sync --frozen --quiet --inexact --group bench
+	$(BIN)/python -m bench.live
 
 format: setup
 	$(BIN)/ruff format

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.live.page import own
 from bench.measure import take_all
 from bench.page import facts, page
 from bench.plan import GROUPS, log_of, plan
@@ -52,7 +53,8 @@ def main() -> None:
     target = args.page or (PAGE if is_whole else None)
     if target is not None:
         minutes = (time.perf_counter() - started) / 60
-        target.write_text(page(known, found, exactness(taken), minutes))
+        live = own(PAGE.read_text())  # which `python -m bench.live` writes
+        target.write_text(page(known, found, exactness(taken), minutes) + live)
 
 
 def say(what: str) -> None:
