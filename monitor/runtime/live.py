@@ -14,6 +14,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol
 
+from monitor.core.alert import case_id
 from monitor.core.change import AlertChange, CaseVerdict, Change, VerdictChange, id_of
 from monitor.core.engine import Engine
 from monitor.core.event import Event
@@ -168,7 +169,7 @@ class Live:
         self._told = {each.alert: each for each in store.alerts_known()}
         self._relive_all(links)
         self._advance(self._clock.next())
-        self._withdraw([each for each in self._told.values() if each.rule == _FEED])
+        self._end_feed_alerts()
         self._told = {}
         if not self._left_out:
             self._watcher.mended("journey")
@@ -202,7 +203,7 @@ class Live:
         while some := list(islice(groups, _RELIVED_AT_ONCE)):
             patients = self._relive(some)
             alerts = [alert for patient in patients for alert in told.get(patient, ())]
-            self._withdraw([self._told.pop(alert) for alert in alerts if alert in self._told])
+            self._end([self._told.pop(alert) for alert in alerts if alert in self._told], "withdrawn")
             if len(awake) > _MOST_HOT:
                 self._fold(timedelta(0), len(patients))
 
@@ -236,12 +237,19 @@ class Live:
         if change.alert in self._told or change.state == "firing":
             self._alert(change)
 
-    def _withdraw(self, left: Iterable[Notice]) -> None:
-        """Tell that alerts are withdrawn which were told, and of which the rules now know nothing."""
+    def _end_feed_alerts(self) -> None:
+        """Tell of feeds that fell silent, and were heard again before that was told, or are not listened to any more."""
+        listened = {case_id(_FEED, None, source, "", None) for source in self._engine.feeds}
+        left = [each for each in self._told.values() if each.rule == _FEED]
+        self._end((each for each in left if each.alert in listened), "heard")
+        self._end((each for each in left if each.alert not in listened), "withdrawn")
+
+    def _end(self, left: Iterable[Notice], reason: str) -> None:
+        """Tell of alerts that were told, and of which the rules and the facts now know nothing."""
         for each in left:
             if each.state == "firing":
                 now = self._engine.now[0]
-                each.state, each.reason, each.at = "resolved", "withdrawn", now
+                each.state, each.reason, each.at = "resolved", reason, now
                 each.sequence = (self._engine.generation, now, 0)
                 self._send(each, ())
 
