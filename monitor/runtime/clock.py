@@ -38,6 +38,7 @@ class LiveClock:
         self, wall: Callable[[], datetime] = wall, steady: Callable[[], float] = steady, speed: float = 1
     ) -> None:
         """`speed`: how many times faster than life both run."""
+        self._is_made_up = False
         self._wall = wall
         self._steady = steady
         self._speed = speed
@@ -60,11 +61,21 @@ class LiveClock:
         def passed() -> float:
             return (steady() - began) * speed
 
-        return cls(lambda: start + timedelta(seconds=passed()), passed, speed)
+        clock = cls(lambda: start + timedelta(seconds=passed()), passed, speed)
+        clock._is_made_up = True
+        return clock
 
     def not_before(self, moment: datetime) -> None:
-        """What has been judged before the start is judged."""
-        self._last = max(self._last, moment)
+        """What has been judged before the start is judged. A clock that is not the real one goes on from there."""
+        with self._alone:
+            ahead = moment - self._last
+            if ahead <= timedelta(0):
+                return
+            self._last = moment
+            if self._is_made_up:
+                told = self._wall
+                self._wall = lambda: told() + ahead
+                self._apart += ahead
 
     def now(self) -> datetime:
         """The present; never earlier than it has been."""

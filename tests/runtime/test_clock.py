@@ -108,3 +108,12 @@ def test_it_can_run_faster_than_life():
     clock = LiveClock.faster(600, START, lambda: machine.passed)
     machine.passed += 1
     assert minutes(clock) == 10
+
+
+def test_one_that_is_not_real_goes_on_after_a_restart_where_it_had_come():
+    machine = Machine()
+    clock = LiveClock.faster(600, START, lambda: machine.passed)
+    clock.not_before(START + timedelta(hours=5))
+    machine.passed += 1
+    assert minutes(clock) == 5 * 60 + 10
+    assert (clock.behind, clock.steps) == (timedelta(0), 0)
