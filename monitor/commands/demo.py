@@ -248,7 +248,7 @@ From here the hospital's clock runs, until {self._until:%A %H:%M}; Ctrl-C ends i
         where = (
             "The data are deleted; `handoff demo --data DIR` keeps them."
             if kept is None
-            else f"The data are in {kept}/data: try `handoff rejects list --data {kept}/data`, or `handoff backup`."
+            else f"The data are in {kept}/data; `handoff export --data {kept}/data` gives them to `handoff replay`."
         )
         return f"""
 It is {time:%A %H:%M}, and the demo is over. Since Monday 00:00 the hospital told
