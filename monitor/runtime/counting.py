@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -42,16 +43,18 @@ class Counting:
     # Of the engine's thread
 
     def took(self, events: Sequence[Event], rejects: Sequence[Kept], at: datetime) -> None:
-        metrics, mapped = self._metrics, self._registry.is_mapped
-        has_map = bool(self._registry.microsystems)
+        metrics = self._metrics
+        for (source, kind), number in Counter([(each.source, each.type) for each in events]).items():
+            metrics.events.of(source, kind).inc(number)
         for event in events:
-            metrics.events.of(event.source, event.type).inc()
             delay = (event.recorded_at - event.occurred_at).total_seconds()
             metrics.charting_delay.of(event.source).observe(max(0.0, delay))
-            if has_map and event.to is not None and not mapped(event.to):
-                metrics.unmapped_locations.of(event.source).inc()
-        for source in {event.source for event in events}:
+        for source in {each.source for each in events}:
             metrics.feed_last_event.of(source).set(at.timestamp())
+        if self._registry.microsystems:
+            for (source, to), number in Counter([(each.source, each.to) for each in events]).items():
+                if to is not None and not self._registry.is_mapped(to):
+                    metrics.unmapped_locations.of(source).inc(number)
         for kept in rejects:
             metrics.rejects.of(kept.source, kept.reason).inc()
             _log.warning(
