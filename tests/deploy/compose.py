@@ -22,9 +22,19 @@ def plain(path):
 def document(path, environment=None):
     """The document, with variables from `environment` or their defaults."""
     given = environment or {}
-    text = VARIABLE.sub(lambda found: given.get(found[1]) or found[2] or "", path.read_text())
-    assert "$" not in text, "a variable in a form that these tests do not read"
-    return yaml.safe_load(text)
+
+    def put_in(value):
+        if isinstance(value, dict):
+            return {name: put_in(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [put_in(each) for each in value]
+        if not isinstance(value, str):
+            return value
+        text = VARIABLE.sub(lambda found: given.get(found[1]) or found[2] or "", value)
+        assert "$" not in text, "a variable in a form that these tests do not read"
+        return text
+
+    return put_in(plain(path))
 
 
 def services(path, environment=None):
@@ -61,8 +71,9 @@ def files(service):
 
 
 def named_volumes(service):
-    """The volumes that keep something, by name."""
-    return {each.partition(":")[0] for each in service.get("volumes", []) if not each.startswith("/")}
+    """The volumes that keep something, by name, and where in the container they are to be seen."""
+    mounted = [each.removesuffix(":ro").partition(":") for each in service.get("volumes", [])]
+    return {outside: inside for outside, _, inside in mounted if not outside.startswith("/")}
 
 
 def wrong(path):

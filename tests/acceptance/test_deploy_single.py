@@ -1,0 +1,199 @@
+"""`deploy/single`, started as compose would: the real service, its hospital, the real Prometheus and Alertmanager, each panel asked for."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from debian import movable, unpacked
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "deploy"))
+from by_hand import Stack, answer, eventually
+from compose import SINGLE
+from test_watching import DASHBOARD, alerts, rules
+
+pytestmark = pytest.mark.acceptance
+
+
+class Watched(Stack):
+    """A stack with Debian's Prometheus and Alertmanager, which look every second."""
+
+    def __init__(self, path, folder):
+        prometheus = unpacked("prometheus") / "usr/bin/prometheus"
+        alertmanager = unpacked("prometheus-alertmanager") / "usr/bin/prometheus-alertmanager"
+        self._folders = {"alertmanager": alertmanager.parents[2]}
+        programs = {
+            "prom/prometheus": [prometheus],
+            "prom/alertmanager": [movable(alertmanager, "/usr/share/prometheus/alertmanager")],
+        }
+        super().__init__(path, folder, programs)
+        self.place("prometheus", 9090)
+        self.place("alertmanager", 9093)
+
+    def _command(self, name):
+        command = super()._command(name)
+        if name in ("prometheus", "alertmanager"):
+            [port] = self._ports[name].values()
+            command.append(f"--web.listen-address=127.0.0.1:{port}")
+        return command
+
+    def start(self, name, cwd=None):
+        super().start(name, cwd or self._folders.get(name))
+
+    def changed(self, text):
+        for long in ("15s", "1m", "10m"):
+            text = text.replace(f"interval: {long}\n", "interval: 1s\n")
+        return text
+
+    def asked(self, path, **query):
+        """What Prometheus answers."""
+        status, body = answer(f"{self.url('prometheus', 9090)}{path}?{urlencode(query)}")
+        assert status == 200, f"{query}: {body}"
+        return json.loads(body)["data"]
+
+    def value(self, expression):
+        """The labels and value of each series of an expression now."""
+        return [
+            (each["metric"], float(each["value"][1]))
+            for each in self.asked("/api/v1/query", query=expression)["result"]
+        ]
+
+
+def stay(number, now):
+    """A patient who came two hours ago, was seen in time, and left."""
+    told = (
+        ("register", 120, {"to": "ED^WR^1^RGH"}),
+        ("triage", 112, {}),
+        ("roomed", 100, {}),
+        ("discharge", 20, {}),
+    )
+    for type_, minutes, more in told:
+        yield json.dumps(
+            {
+                "id": f"{number}-{type_}",
+                "type": type_,
+                "source": "EPR",
+                "patient": f"new-{number}",
+                "encounter": f"v-{number}",
+                "occurred_at": (now - timedelta(minutes=minutes)).isoformat(),
+                "attributes": {"class": "E"},
+            }
+            | more
+        )
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """All of it, after the hospital has told of yesterday, and some more patients have come and gone since."""
+    with Watched(SINGLE, tmp_path_factory.mktemp("single")) as stack:
+        stack.place("handoff", 8080, 2575)
+        stack.up("alertmanager", "prometheus", "handoff")
+        stack.start("hospital")
+        eventually(lambda: "messages sent in" in stack.said("hospital"), lambda: stack.said("hospital"))
+        eventually(lambda: stack.value("sum(handoff_cases_total) > 100"), lambda: "no cases")
+        lines = [line for number in range(30) for line in stay(number, datetime.now(UTC))]
+        status, body = answer(f"{stack.url('handoff')}/events", "\n".join(lines).encode())
+        assert (status, json.loads(body)["accepted"]) == (202, 120), body
+        eventually(
+            lambda: stack.value('increase(handoff_cases_total{verdict="met"}[1h]) > 0'), lambda: "no case met"
+        )
+        yield stack
+
+
+def test_prometheus_reads_the_service_and_itself(stack):
+    targets = {
+        target["labels"]["job"]: target["health"]
+        for target in stack.asked("/api/v1/targets")["activeTargets"]
+    }
+    assert targets == {"handoff-run": "up", "prometheus": "up", "alertmanager": "up", "grafana": "down"}
+
+
+def test_every_rule_is_evaluated_without_an_error(stack):
+    eventually(
+        lambda: all(
+            rule["health"] == "ok" and rule["evaluationTime"]
+            for group in stack.asked("/api/v1/rules")["groups"]
+            for rule in group["rules"]
+        ),
+        lambda: f"{stack.asked('/api/v1/rules')}",
+    )
+    groups = stack.asked("/api/v1/rules")["groups"]
+    assert {rule["name"] for group in groups for rule in group["rules"]} == {
+        rule.get("alert") or rule["record"] for rule in rules()
+    }
+
+
+SILENT = {
+    "How late what came late came (9 of 10 within)",
+    "Rejects in the hour before",
+    "Lost on the way, in the hour before",
+    "Locations that no microsystem owns",
+    "Alerts about the monitor",
+    "Outbox",
+}
+"""Panels that are empty while all is well, or while nothing new came late since Prometheus looks."""
+CLUSTER = {panel["title"] for panel in DASHBOARD["panels"] if "Kafka" in panel.get("description", "")}
+
+
+@pytest.mark.parametrize(
+    "panel", [each for each in DASHBOARD["panels"] if each["type"] != "row"], ids=lambda panel: panel["title"]
+)
+def test_every_panel_can_be_asked_for_and_shows_something(stack, panel):
+    for target in panel["targets"]:
+        query = target["expr"].replace("$__rate_interval", "10s").replace("$rule", ".+")
+        if panel["title"] in SILENT | CLUSTER:
+            stack.value(query)
+        else:
+            eventually(lambda query=query: stack.value(query), lambda query=query: f"nothing for {query}", 20)
+
+
+def test_a_share_is_between_nothing_and_all_and_goes_with_its_number_of_cases(stack):
+    shares = stack.value("rule:handoff_cases_met:ratio1d")
+    decided = {
+        labels["rule"]: value for labels, value in stack.value("rule:handoff_cases_decided:increase1d")
+    }
+    assert shares
+    assert all(0 <= value <= 1 and decided[labels["rule"]] > 0 for labels, value in shares)
+
+
+def test_alerts_about_patients_reach_alertmanager_and_are_grouped_by_place(stack):
+    url = stack.url("alertmanager", 9093)
+    groups = eventually(
+        lambda: [
+            each for each in json.loads(answer(f"{url}/api/v2/alerts/groups")[1]) if "place" in each["labels"]
+        ],
+        lambda: "no alert about a patient",
+    )
+    for group in groups:
+        assert set(group["labels"]) == {"receiver", "place"}
+        assert group["receiver"]["name"].startswith("patients")
+        assert all(alert["labels"]["place"] == group["labels"]["place"] for alert in group["alerts"])
+
+
+def test_only_the_watchdog_fires_about_a_monitor_that_is_well(stack):
+    firing = {
+        labels["alertname"] for labels, _ in stack.value('ALERTS{alertname=~"Handoff.+",alertstate="firing"}')
+    }
+    assert firing == {"HandoffWatchdog"}
+    assert firing <= set(alerts())
+    url = stack.url("alertmanager", 9093)
+
+    def told():
+        groups = json.loads(answer(f"{url}/api/v2/alerts/groups")[1])
+        return [group["alerts"] for group in groups if group["receiver"]["name"] == "watchdog"]
+
+    [[alert]] = eventually(
+        told, lambda: f"{answer(url + '/api/v2/alerts/groups')}\n{stack.said('prometheus')[-3000:]}"
+    )
+    assert alert["labels"]["alertname"] == "HandoffWatchdog"
+
+
+def test_a_service_that_is_stopped_ends_well_and_prometheus_says_so(stack):
+    assert stack.stop("handoff") == 0
+    eventually(lambda: stack.value('up{job="handoff-run"} == 0'), lambda: "it seems to be up")
+    eventually(
+        lambda: stack.value('ALERTS{alertname="HandoffDown",alertstate="pending"}'),
+        lambda: "nothing is pending",
+    )
