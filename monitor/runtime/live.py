@@ -122,6 +122,8 @@ class Live:
         """At the start: alerts as they were told before, until they have been compared."""
         self._left_out: set[str] = set()
         """Patients whose journeys could not be read; their facts are kept."""
+        self._crowded_above = _MOST_HOT
+        """With more journeys in memory some are folded. Those that cannot be, because merges link them, are not looked at each time."""
         self._is_in_doubt = False
         """Whether the last attempt to begin failed, and not for the store."""
 
@@ -331,8 +333,9 @@ class Live:
         """Show the engine what was written, move its clock to the present, and do what else is to be done now and then."""
         self._observe()
         now = self._engine.now[0]
-        if self._engine.in_memory > _MOST_HOT:
+        if self._engine.in_memory > self._crowded_above:
             self._fold(timedelta(0), max(_FOLDED_AT_ONCE, self._engine.in_memory - _MOST_HOT))
+            self._crowded_above = max(_MOST_HOT, self._engine.in_memory + _FOLDED_AT_ONCE)
         if now >= self._look_at:
             self._look_at = now + _LOOK_AROUND
             self._fold(_QUIET_FOR, _FOLDED_AT_ONCE)
