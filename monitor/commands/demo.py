@@ -53,6 +53,7 @@ _LONGEST: Final = timedelta(days=60)
 _SHOWN_FIRST: Final = 4
 _PATIENCE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.5
+_LOOKS: Final = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +151,7 @@ class _Pace:
         self._since = steady()
 
 
-class _Told(NamedTuple):
+class _Telling(NamedTuple):
     """Something that the hospital tells."""
 
     at: datetime
@@ -207,6 +208,7 @@ class _Hospital:
         if not self._is_live:
             self._is_live = True
             self._pace.go_to(_BEGINS)
+            await _told(service)
             self._screen.print(self._opening(service.mllp_port, port))
             self._screen.go_live(_SHOWN_FIRST)
             self._pace.run()
@@ -267,16 +269,24 @@ hospitals say what is late. Nobody in it is real, and no figure is of a real hos
 """
 
 
-def _feed(options: Options) -> Iterator[_Told]:
+async def _told(service: Service) -> None:
+    """Wait until the alerts of the past have been shown to the screen; not for ever, on a slow machine."""
+    for _ in range(_LOOKS):
+        await asyncio.sleep(_LOOK_SECONDS / 5)
+        if not any(each.count for each in await asyncio.to_thread(service.reader.waiting)):
+            return
+
+
+def _feed(options: Options) -> Iterator[_Telling]:
     """All that the systems of the hospital tell, in order of delivery."""
 
-    def told(journey: Journey) -> Iterator[tuple[Seconds, _Told]]:
+    def told(journey: Journey) -> Iterator[tuple[Seconds, _Telling]]:
         for fact, telling, delivered_at in tellings(as_told(journey, _DIALECT), options.end):
             at = datetime.fromtimestamp(delivered_at, UTC)
             if not is_adt(fact):
-                yield delivered_at, _Told(at, json_line(fact, telling, delivered_at))
+                yield delivered_at, _Telling(at, json_line(fact, telling, delivered_at))
             elif is_sent(fact):
-                yield delivered_at, _Told(at, message(fact, telling, _DIALECT))
+                yield delivered_at, _Telling(at, message(fact, telling, _DIALECT))
 
     return in_order(journeys(options), told)
 
