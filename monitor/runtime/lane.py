@@ -20,9 +20,9 @@ from monitor.runtime.database import StoreError
 T = TypeVar("T")
 
 _MOST_AT_ONCE: Final = 1_000
-"""Messages in one batch; with more of them those behind would wait too long."""
+"""Events in one batch; with more of them those behind would wait too long."""
 _MOST_WAITING: Final = 20_000
-"""Messages that may wait; beyond that, whoever brings more waits first."""
+"""Events that may wait; beyond that, whoever brings more waits first."""
 _LONGEST_NAP: Final = 0.25
 """Seconds after which the clock is looked at again, for it may have been set."""
 _TRY_AGAIN: Final = 0.5
@@ -67,6 +67,8 @@ class _Job(NamedTuple):
 
     messages: Sequence[Message]
     position: Position | None
+    weight: int
+    """Events in them, or messages without any."""
     done: asyncio.Future[None]
 
 
@@ -108,7 +110,7 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        """Messages that wait to be taken."""
+        """Events that wait to be taken, and messages without any."""
         return self._waiting
 
     @property
@@ -140,11 +142,12 @@ class Lane:
         while self._waiting >= _MOST_WAITING and not self._stopping:
             self._room.clear()
             await self._room.wait()
+        weight = sum(len(message.events) or 1 for message in messages)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._condition:
             self._check_is_open()
-            self._jobs.append(_Job(messages, position, done))
-            self._waiting += len(messages)
+            self._jobs.append(_Job(messages, position, weight, done))
+            self._waiting += weight
             self._condition.notify()
         await done
 
@@ -242,9 +245,9 @@ class Lane:
             self._errands.clear()
             jobs: list[_Job] = []
             count = 0
-            while self._jobs and (not jobs or count + len(self._jobs[0].messages) <= _MOST_AT_ONCE):
+            while self._jobs and (not jobs or count + self._jobs[0].weight <= _MOST_AT_ONCE):
                 jobs.append(self._jobs.popleft())
-                count += len(jobs[-1].messages)
+                count += jobs[-1].weight
             self._waiting -= count
             return errands, jobs
 
