@@ -149,6 +149,8 @@ class Engine:
         falls due, unfolds the journey again. Those that a merge links, or that a silent feed may hold back, stay as they
         are. At most `most` are folded; returns which.
         """
+        for source, held in self._held.items():  # a feed that stays silent must not hold what is long over
+            self._held[source] = [case for case in dict.fromkeys(held) if not _is_over(case)]
         all_quiet = (
             (patient, chart) for patient, chart in self._charts.items() if self._is_quiet(chart, before)
         )
