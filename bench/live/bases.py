@@ -37,7 +37,8 @@ def commits(folder: str) -> Taken:
                 return number
         raise AssertionError
 
-    taken, taken.events = timed(work)
+    taken, events = timed(work)
+    taken.events = events
     connection.close()
     return taken
 
@@ -59,7 +60,7 @@ def decoded(events: int) -> Taken:
 class Echo(asyncio.Protocol):
     """Answers each MLLP frame at once, with an acknowledgment that says the same of all."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:

@@ -55,7 +55,7 @@ class _Connection(asyncio.Protocol):
         self._bodies = bodies
         self._data = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
