@@ -18,6 +18,7 @@ from monitor.core.alert import case_id
 from monitor.core.change import AlertChange, CaseVerdict, Change, VerdictChange, id_of
 from monitor.core.engine import Engine
 from monitor.core.event import Event
+from monitor.core.horizon import horizon
 from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, Rule
 from monitor.core.verdict import Case
@@ -103,7 +104,7 @@ class Live:
         *,
         link: str | None = None,
         wake: Callable[[Collection[str]], None] = lambda _sinks: None,
-        horizon: timedelta = timedelta(days=45),
+        least_horizon: timedelta = timedelta(days=45),
     ) -> None:
         """`wake` is called with the names of sinks for which there are deliveries."""
         self._store = store
@@ -113,8 +114,10 @@ class Live:
         self._watcher = watcher
         self._link = link
         self._wake = wake
-        self._horizon = horizon
+        self._least_horizon = least_horizon
         self._started_at = self._look_at = self._forget_at = clock.now()
+        self._ended_at = store.clock() or self._started_at
+        """When the service before this one last wrote."""
         self._facts: list[Event] = []
         """Written, and not shown to the engine yet."""
         self._news = _News()
@@ -181,8 +184,10 @@ class Live:
         self._rules = {rule.id: rule for rule in loaded.rules}
         self._router = self._make_router(loaded.registry)
         self._shelf = DiskShelf(store.facts, (each.patient for each in asleep))
+        rules = [rule for rule in loaded.rules if isinstance(rule, CaseRule)]
+        self._horizon = horizon(rules, self._least_horizon)
         self._engine = Engine(
-            [rule for rule in loaded.rules if isinstance(rule, CaseRule)],
+            rules,
             loaded.registry,
             generation=int(store.recall(_GENERATION) or 0),
             listened=[
@@ -415,7 +420,7 @@ class Live:
             self._loaded.registry,
             pseudonym=self._store.pseudonym(change.patient) if change.patient else "",
             link=self._link,
-            after_outage=change.at < self._started_at,
+            after_outage=self._ended_at <= change.at < self._started_at,
         )
         self._send(told, notify_roles(rule, change.level) if rule is not None else ())
 

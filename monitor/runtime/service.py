@@ -67,7 +67,7 @@ class Service:
             self.counting,
             link=settings.link,
             wake=self._wake,
-            horizon=settings.horizon,
+            least_horizon=settings.horizon,
         )
         self._lane = Lane(self._live)
         self._notifier = Notifier(

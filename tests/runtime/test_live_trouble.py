@@ -163,3 +163,38 @@ def test_a_service_whose_store_fails_at_the_start_is_well_once_it_does_not(tmp_p
             await service.stop()
 
     asyncio.run(go())
+
+
+# -- what is told late, and what is forgotten --------------------------------------------------------------
+
+
+def test_only_what_fell_due_while_the_service_was_down_is_marked_as_told_late(serve):
+    service = serve([rule(**ARRIVES)])
+    service.take(event("1", "depart", "p"))
+    service.wait(minutes=10)
+    service.take(event("2", "depart", "q", service.now))
+    service.wait(minutes=25)
+    service.pull_the_plug()
+    service.now += timedelta(minutes=30)
+    service.start()
+    service.settle()
+    assert [(each.patient, each.after_outage) for each in service.notices()] == [("p", False), ("q", True)]
+    service.loaded = Loaded([rule(id="other", never={"type": "depart"})], Registry(), "second")
+    service.live.use(service.loaded)
+    service.live.begin()
+    service.settle()
+    found = [each for each in service.notices() if each.rule == "other"]
+    assert [each.after_outage for each in found] == [False, False]
+
+
+def test_a_journey_is_not_forgotten_while_a_rule_may_still_look_back_at_it(serve):
+    service = serve([rule(when={"type": "depart"}, require={"type": "assess"}, within="90d")])
+    service.take(event("1", "assess"))
+    for _ in range(80):
+        service.wait(days=1)
+    service.take(event("2", "depart", at=service.now))
+    service.settle()
+    assert [each[3] for each in service.verdicts()] == ["met"]
+    for _ in range(100):
+        service.wait(days=1)
+    assert service.live.journeys == 0
