@@ -257,7 +257,9 @@ class Live:
             if each.state == "firing":
                 now = self._engine.now[0]
                 each.state, each.reason, each.at = "resolved", reason, now
-                each.sequence = (self._engine.generation, now, 0)
+                # before all that the engine may yet tell of it at this instant
+                each.sequence = max(each.sequence, (self._engine.generation, now, -2))
+                each.sequence = (*each.sequence[:2], each.sequence[2] + 1)
                 self._send(each, ())
 
     # Messages in

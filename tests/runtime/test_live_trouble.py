@@ -198,3 +198,20 @@ def test_a_journey_is_not_forgotten_while_a_rule_may_still_look_back_at_it(serve
     for _ in range(100):
         service.wait(days=1)
     assert service.live.journeys == 0
+
+
+def test_an_alert_that_new_rules_withdraw_and_fire_at_one_instant_has_two_sequences(serve):
+    service = serve([rule(**ARRIVES | {"within": "5m"})])
+    service.take(event("1", "depart"))
+    service.wait(minutes=6)
+    service.now = START + timedelta(minutes=11)
+    service.write()
+    service.loaded = Loaded([rule(**ARRIVES | {"within": "11m"})], Registry(), "second")
+    service.live.use(service.loaded)
+    service.live.begin()
+    service.settle()
+    told = [(each.state, each.at, each.sequence) for each in service.notices()[1:]]
+    assert told == [
+        ("resolved", service.now, (1, service.now, -1)),
+        ("firing", service.now, (1, service.now, 0)),
+    ]
