@@ -45,6 +45,8 @@ def test_a_replay_of_what_was_recorded_gives_the_alerts_that_were_told(tmp_path)
             "replay", *arguments, "--alerts", "alerts.jsonl", "-", folder=tmp_path, given=out.encode()
         )
         assert code == 0, said
-    replayed = [change(json.loads(line)) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
+    # those about many patients together are told by Prometheus, of the metrics of the service
+    replayed = [change(line) for line in lines if line["patient"] or line["rule"] == "feed"]
     assert len(replayed) > 50
     assert sorted(told(service)) == sorted(replayed)
