@@ -4,61 +4,16 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
-from debian import movable, unpacked
+from watched import Watched
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "deploy"))
-from by_hand import Stack, answer, eventually
+from by_hand import answer, eventually
 from compose import SINGLE
-from test_watching import DASHBOARD, alerts, rules
+from test_watching import DASHBOARD, rules
 
 pytestmark = pytest.mark.acceptance
-
-
-class Watched(Stack):
-    """A stack with Debian's Prometheus and Alertmanager, which look every second."""
-
-    def __init__(self, path, folder):
-        prometheus = unpacked("prometheus") / "usr/bin/prometheus"
-        alertmanager = unpacked("prometheus-alertmanager") / "usr/bin/prometheus-alertmanager"
-        self._folders = {"alertmanager": alertmanager.parents[2]}
-        programs = {
-            "prom/prometheus": [prometheus],
-            "prom/alertmanager": [movable(alertmanager, "/usr/share/prometheus/alertmanager")],
-        }
-        super().__init__(path, folder, programs)
-        self.place("prometheus", 9090)
-        self.place("alertmanager", 9093)
-
-    def _command(self, name):
-        command = super()._command(name)
-        if name in ("prometheus", "alertmanager"):
-            [port] = self._ports[name].values()
-            command.append(f"--web.listen-address=127.0.0.1:{port}")
-        return command
-
-    def start(self, name, cwd=None):
-        super().start(name, cwd or self._folders.get(name))
-
-    def changed(self, text):
-        for long in ("15s", "1m", "10m"):
-            text = text.replace(f"interval: {long}\n", "interval: 1s\n")
-        return text
-
-    def asked(self, path, **query):
-        """What Prometheus answers."""
-        status, body = answer(f"{self.url('prometheus', 9090)}{path}?{urlencode(query)}")
-        assert status == 200, f"{query}: {body}"
-        return json.loads(body)["data"]
-
-    def value(self, expression):
-        """The labels and value of each series of an expression now."""
-        return [
-            (each["metric"], float(each["value"][1]))
-            for each in self.asked("/api/v1/query", query=expression)["result"]
-        ]
 
 
 def stay(number, now):
@@ -159,35 +114,20 @@ def test_a_share_is_between_nothing_and_all_and_goes_with_its_number_of_cases(st
 
 
 def test_alerts_about_patients_reach_alertmanager_and_are_grouped_by_place(stack):
-    url = stack.url("alertmanager", 9093)
     groups = eventually(
-        lambda: [
-            each for each in json.loads(answer(f"{url}/api/v2/alerts/groups")[1]) if "place" in each["labels"]
-        ],
+        lambda: [each for each in stack.groups("patients.*") if "place" in each["labels"]],
         lambda: "no alert about a patient",
     )
     for group in groups:
         assert set(group["labels"]) == {"receiver", "place"}
-        assert group["receiver"]["name"].startswith("patients")
         assert all(alert["labels"]["place"] == group["labels"]["place"] for alert in group["alerts"])
 
 
 def test_only_the_watchdog_fires_about_a_monitor_that_is_well(stack):
-    firing = {
-        labels["alertname"] for labels, _ in stack.value('ALERTS{alertname=~"Handoff.+",alertstate="firing"}')
-    }
-    assert firing == {"HandoffWatchdog"}
-    assert firing <= set(alerts())
-    url = stack.url("alertmanager", 9093)
-
-    def told():
-        groups = json.loads(answer(f"{url}/api/v2/alerts/groups")[1])
-        return [group["alerts"] for group in groups if group["receiver"]["name"] == "watchdog"]
-
-    [[alert]] = eventually(
-        told, lambda: f"{answer(url + '/api/v2/alerts/groups')}\n{stack.said('prometheus')[-3000:]}"
-    )
-    assert alert["labels"]["alertname"] == "HandoffWatchdog"
+    firing = stack.value('ALERTS{alertname=~"Handoff.+",alertstate="firing"}')
+    assert [labels["alertname"] for labels, _ in firing] == ["HandoffWatchdog"]
+    [group] = eventually(lambda: stack.groups("watchdog"), lambda: stack.said("prometheus")[-3000:])
+    assert [alert["labels"]["alertname"] for alert in group["alerts"]] == ["HandoffWatchdog"]
 
 
 def test_a_service_that_is_stopped_ends_well_and_prometheus_says_so(stack):
