@@ -10,10 +10,13 @@ from living import Service
 from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.core.rule import RuleFile
+from monitor.formats.reject import Reject
 from monitor.ingest.intake import Message
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.database import StoreError
+from monitor.runtime.ledger import Ledger
 from monitor.runtime.live import Loaded
+from monitor.runtime.reader import Reader
 from monitor.runtime.service import Service as WholeService
 from monitor.settings import Settings
 
@@ -215,3 +218,29 @@ def test_an_alert_that_new_rules_withdraw_and_fire_at_one_instant_has_two_sequen
         ("resolved", service.now, (1, service.now, -1)),
         ("firing", service.now, (1, service.now, 0)),
     ]
+
+
+# -- what a decoder breaks on ------------------------------------------------------------------------------
+
+
+def test_a_reject_on_which_a_decoder_breaks_is_tried_once_and_holds_up_nothing(serve, monkeypatch):
+    service = serve([rule(**ARRIVES)])
+    reject = Reject("no-patient", "it names none")
+    service.live.write([Message(origin="http", content=b"odd", reject=reject)], [])
+    service.live.judge()
+
+    def break_down(*_):
+        raise RecursionError
+
+    monkeypatch.setattr("monitor.ingest.again.read", break_down)
+    ledger = Ledger(service.folder)
+    ledger.ask_retry_of(None)
+    ledger.close()
+    service.wait(seconds=10)
+    service.take(event("1", "depart"))
+    service.wait(hours=1)
+    assert [each.state for each in service.notices()] == ["firing"]
+    reader = Reader(service.folder)
+    [kept] = reader.rejects()
+    reader.close()
+    assert (kept.state, kept.reason, kept.attempts) == ("kept", "not-read-again", 1)
