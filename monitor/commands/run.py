@@ -150,8 +150,10 @@ async def _serve(
         await ended.wait()
         _log.info("service_stopping")
         companion.cancel()
-        await asyncio.gather(companion, return_exceptions=True)
+        [outcome] = await asyncio.gather(companion, return_exceptions=True)
         await web.stop()
+        if isinstance(outcome, Exception):
+            raise outcome
     finally:
         await service.stop()
 
