@@ -83,7 +83,7 @@ class Engine:
         self._watched: set[str] = set()
         """The sources for which a look is due."""
         self.read_again: set[str] = set()
-        """Patients whose journeys were read again since its user emptied this: of a case whose verdict is the same, all else may differ."""
+        """Patients of whom more than verdicts may have changed since its user emptied this: of a case whose verdict is the same, all else may differ."""
 
     def observe(self, event: Event) -> list[Change]:
         """Take an event at its `arrived_at`, which must not be before the engine's clock.
@@ -617,6 +617,8 @@ class Engine:
             if self._tells_verdicts and word(told_before) != word(judged):
                 change = VerdictChange(self.now[0], form.rule.id, word(told_before), word(judged), case)
                 changes.append(change)
+            elif told_before is not None and judged is not None and told_before[:3] != judged[:3]:
+                self.read_again.add(case.trigger.event.patient)
             case.judged = judged
         if held_since is not None:
             for source in self._sources(case):

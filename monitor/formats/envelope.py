@@ -55,6 +55,10 @@ class Moved(msgspec.Struct, tag="moved"):
     home: str
     """To whom."""
     facts: list[Event]
+    alerts: list[msgspec.Raw] = []
+    """The alerts of these facts as they were last told, each a notice as on the topic of alerts."""
+    cases: list[str] = []
+    """The cases of which verdicts were told."""
 
 
 Envelope = Told | Visited | Heard | Linked | Moved

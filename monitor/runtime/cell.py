@@ -1,0 +1,111 @@
+"""What the table of a partition holds, by key: the facts of journeys, where they have moved, what was told of visits, how far it is.
+
+A value is facts as `Engine.dump` packs them (compressed where they are many), or the key of the patient to whom they have moved.
+"""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from monitor.core.event import Event
+from monitor.formats.fhir import Visit
+
+STATE: Final = b"c"
+FEEDS: Final = b"f"
+_JOURNEY: Final = b"p"
+_VISIT: Final = b"v"
+_MOVED: Final = b">"
+_COMPRESSED: Final = b"z"
+_LONG: Final = 8_192
+"""Bytes of facts; more are compressed."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_facts: Final = msgspec.json.Decoder(list[Event])
+_visit: Final = msgspec.json.Decoder(Visit)
+
+Runs = dict[str, list[tuple[datetime, datetime]]]
+"""From when to when each source was heard without a gap that could be silence."""
+
+
+class State(msgspec.Struct):
+    """How far a partition is."""
+
+    clock: datetime
+    """The engine's, when this was written."""
+    digest: str
+    """Of the rules in use."""
+    generation: int
+
+
+class Moved(msgspec.Struct):
+    """The patient's facts are with those of another, and what comes goes there."""
+
+    home: str
+
+
+def journey_key(patient: str) -> bytes:
+    return _JOURNEY + patient.encode()
+
+
+def patient_of(key: bytes) -> str | None:
+    """The patient of a journey's key; None: it is that of something else."""
+    return key[1:].decode() if key.startswith(_JOURNEY) else None
+
+
+def visit_key(visit: Visit) -> bytes:
+    return _VISIT + _encode([visit.source, visit.key])
+
+
+def pack(packed: bytes) -> bytes:
+    """The value of facts that are packed as `Engine.dump` does it."""
+    return packed if len(packed) < _LONG else _COMPRESSED + zlib.compress(packed, 1)
+
+
+def pack_moved(home: str) -> bytes:
+    return _MOVED + home.encode()
+
+
+def unpack(value: bytes) -> bytes | Moved:
+    """Facts as `Engine.load` takes them, or where they have moved."""
+    match value[:1]:
+        case b">":
+            return Moved(value[1:].decode())
+        case b"z":
+            return zlib.decompress(value[1:])
+    return value
+
+
+def facts_of(packed: bytes) -> list[Event]:
+    return _facts.decode(packed)
+
+
+def pack_facts(facts: list[Event]) -> bytes:
+    return _encode(facts)
+
+
+def pack_visit(told: Visit) -> bytes:
+    return _encode(told)
+
+
+def unpack_visit(value: bytes) -> Visit:
+    return _visit.decode(value)
+
+
+def pack_state(state: State) -> bytes:
+    return _encode(state)
+
+
+def unpack_state(value: bytes) -> State:
+    return msgspec.json.decode(value, type=State)
+
+
+def pack_runs(runs: Runs) -> bytes:
+    return _encode(runs)
+
+
+def unpack_runs(value: bytes) -> Runs:
+    return msgspec.json.decode(value, type=Runs)

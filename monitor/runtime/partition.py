@@ -1,0 +1,653 @@
+"""One partition of the events on Kafka: records and time in; out comes what to send and what to write into the table.
+
+There is no Kafka here, and no clock. The table (`cell` says what is in it) holds all that must outlive a worker; the engine
+beside it follows from it. Whoever drives a partition keeps an order: what `drain` gives is sent first, then its cells are
+written, and then the records are done with. After a crash anywhere between, the same records come again and change nothing.
+
+All patients whom merges ever linked live in one partition, the *home*: that of the smallest key among them. Facts only ever
+move to a smaller key, so nothing runs in circles; whence they moved, an entry sends on what comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from monitor.core.change import AlertChange, CaseVerdict, Change, VerdictChange, id_of
+from monitor.core.chart import linked_keys
+from monitor.core.engine import Engine
+from monitor.core.event import Event
+from monitor.core.feed import SHORT
+from monitor.core.rule import CaseRule
+from monitor.core.verdict import Case
+from monitor.formats import fhir
+from monitor.formats.envelope import Envelope, Heard, Linked, Moved, Told, Visited, partition_of, patient_key
+from monitor.formats.fhir import Visit
+from monitor.formats.reject import Reject
+from monitor.notify.notice import Notice
+from monitor.notify.tell import notice
+from monitor.runtime import cell
+from monitor.runtime.live import Loaded
+from monitor.runtime.recorded import heartbeat
+
+_QUIET_FOR: Final = timedelta(minutes=5)
+"""A journey of which nothing was heard for so long need not be in memory."""
+_FOLDED_AT_ONCE: Final = 300
+_FEED: Final = "feed"
+"""What stands for a rule in the alerts of feeds."""
+_UNREADABLE: Final = Reject(
+    "journey-unreadable", "what is known of the patient cannot be read; please report it"
+)
+_NOT_COMPARED: Final = Reject("visit-not-compared", "its versions cannot be compared; please report it")
+
+
+class Watcher(Protocol):
+    """What is counted and logged; nothing in it may name a patient."""
+
+    def judged(self, change: VerdictChange, told: CaseVerdict | None) -> None: ...
+    def alerted(self, told: Notice) -> None: ...
+    def failed(self, what: str, error: Exception) -> None: ...
+
+
+class Outcome(msgspec.Struct):
+    """What has come of records and time."""
+
+    sends: list[tuple[bytes, Envelope]] = []
+    """Records for the topic of events, by key."""
+    notices: list[Notice] = []
+    verdicts: dict[str, CaseVerdict | None] = {}
+    """By case; None: there is no such case any more."""
+    cells: dict[bytes, bytes | None] = {}
+    """What to write into the table, in this order; None: the key goes."""
+
+    def __bool__(self) -> bool:
+        return bool(self.sends or self.notices or self.verdicts or self.cells)
+
+
+class Way(NamedTuple):
+    """What a partition needs to know of the world."""
+
+    number: int
+    """Its own, from 0 on."""
+    of: int
+    """How many partitions there are."""
+    loaded: Loaded
+    pseudonym: Callable[[str], str]
+    link: str | None = None
+    horizon: timedelta = timedelta(days=45)
+    most_in_memory: int = 5_000
+    """With more journeys unfolded, some are folded even while messages come."""
+
+
+class Partition:
+    """The engine of one partition, over its table."""
+
+    def __init__(self, table: MutableMapping[bytes, bytes], way: Way, watcher: Watcher) -> None:
+        """The table is written by `drain` and nobody else; it may hold what an earlier owner wrote."""
+        self._table = table
+        self._way = way
+        self._watcher = watcher
+        self._rules = {rule.id: rule for rule in way.loaded.rules}
+        self._outcome = Outcome()
+        self._changed: dict[Case, CaseVerdict] = {}
+        self._touched: dict[str, None] = {}
+        """Patients whose facts may differ from those in the table."""
+        self._left_out: set[str] = set()
+        """Patients whose journeys could not be read; what is known of them stays in the table."""
+        self._cold: list[str] = []
+        """Journeys that have not been looked at since the beginning."""
+        self._told: dict[str, Notice] = {}
+        """At the beginning: alerts as they were told before, until they have been compared."""
+        self._linked: set[str] = set()
+        self._over: dict[str, datetime] = {}
+        """Folded journeys in which nothing will happen any more, and since when."""
+        self.skewed = 0
+        """Records that the broker's clock put before what was judged already."""
+        self._begin_engine()
+
+    # The beginning
+
+    def _begin_engine(self) -> None:
+        way, table = self._way, self._table
+        found = table.get(cell.STATE)
+        state = cell.unpack_state(found) if found is not None else None
+        self._is_new = state is None or state.digest != way.loaded.digest
+        """Whether the rules are others than those by which verdicts were told."""
+        generation = 0 if state is None else state.generation + self._is_new
+        self._has_heard = False
+        self._runs = cell.unpack_runs(table[cell.FEEDS]) if cell.FEEDS in table else {}
+        self._shelf = TableShelf(table)
+        self.engine = self._make_engine(generation, self._shelf)
+        if state is not None:
+            self.engine.resume(state.clock, ())
+        self._began = self.engine.now[0]
+        for source, runs in self._runs.items():
+            self.engine.heard(source, runs)
+
+    def _make_engine(self, generation: int, shelf: MutableMapping[str, bytes]) -> Engine:
+        loaded = self._way.loaded
+        return Engine(
+            [rule for rule in loaded.rules if isinstance(rule, CaseRule)],
+            loaded.registry,
+            generation=generation,
+            listened=[
+                name for name, each in loaded.registry.sources.items() if each.silent_after is not None
+            ],
+            shelf=shelf,
+        )
+
+    def begin(self, told: Iterable[Notice] = ()) -> None:
+        """Go on from the table. `told`: the last notice of each alert, as far as it is known; those of other partitions are passed over.
+
+        Journeys that merges link are read now, all others when they are needed, or by and by with `warm`.
+        """
+        self._told = {each.alert: each for each in told}
+        merging: dict[str, bytes] = {}
+        asleep: dict[str, None] = {}
+        for key, value in list(self._table.items()):
+            patient = cell.patient_of(key)
+            packed = None if patient is None else self._read(patient, value)
+            if patient is None or packed is None:
+                continue
+            asleep[patient] = None
+            if b'"merge"' in packed:
+                merging[patient] = packed
+        for patient, packed in merging.items():
+            self._linked |= {patient, *linked_keys(cell.facts_of(packed))}
+        self._shelf.patients = asleep.keys() - self._linked
+        for patient in asleep.keys() & self._linked:
+            try:
+                self._tell(self.engine.load(patient, self._shelf.packed(patient)))
+            except Exception as error:  # noqa: BLE001 - one journey that cannot be read must not silence all others
+                self._leave_out(patient, error)
+        self._cold = list(asleep)
+        self.advance(self.engine.now[0])
+
+    def _read(self, patient: str, value: bytes) -> bytes | None:
+        try:
+            found = cell.unpack(value)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._leave_out(patient, error)
+            return None
+        return None if isinstance(found, cell.Moved) else found
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether every journey has been looked at, so that all is known that will fall due."""
+        return not self._cold and not self._told
+
+    def warm(self, most: int) -> None:
+        """Look at so many of the journeys in the table: how they stand, what was told of them, when they are due."""
+        self._write_verdicts()
+        tells_all = self._is_new or self._feeds_turned()
+        for patient in self._cold[-most:]:
+            try:
+                before = self._before(patient)
+                keys, verdicts, alerts = self.engine.stands(patient)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._leave_out(patient, error)
+                continue
+            self._outcome.verdicts |= dict.fromkeys(before - {each.case for each in verdicts})
+            self._linked |= keys if len(keys) > 1 else set()
+            for verdict in verdicts:
+                if tells_all or _came_after(verdict, self._began):
+                    self._outcome.verdicts[verdict.case] = verdict
+            self._compare(alerts, self._told)
+        del self._cold[-most:]
+        if not self._cold and self._told:
+            self._withdraw([each for each in self._told.values() if self._is_mine(each)])
+            self._told = {}
+
+    def _before(self, patient: str) -> set[str]:
+        """The cases that there were when the table was written, and that may be gone: only facts of a time to come end one so."""
+        packed = self._shelf.packed(patient)
+        if patient in self._linked or all(each.occurred_at <= self._began for each in cell.facts_of(packed)):
+            return set()
+        then = self._make_engine(self.engine.generation, {patient: packed})
+        then.resume(self._began, ())
+        return {each.case for each in then.stands(patient)[1]}
+
+    def _feeds_turned(self) -> bool:
+        """Whether a feed fell silent or came back since the table was written: that may change any verdict."""
+        began, now = self._began, self.engine.now[0]
+        return any(began <= at <= now for feed in self.engine.feeds.values() for at, _ in feed.turns())
+
+    def _leave_out(self, patient: str, error: Exception) -> None:
+        self._shelf.patients.discard(patient)
+        self._left_out.add(patient)
+        self._watcher.failed("journey", error)
+
+    def _is_mine(self, told: Notice) -> bool:
+        """Whether an alert is of this partition, though it is not of any journey in it."""
+        if told.rule == _FEED:
+            return self._way.number == 0
+        patient = told.patient
+        found = self._table.get(cell.journey_key(patient))
+        if found is None:
+            return patient in self._linked or self._is_native(patient)
+        return patient not in self._left_out and not isinstance(cell.unpack(found), cell.Moved)
+
+    # Records in
+
+    def take(self, envelope: Envelope, at: datetime) -> Reject | None:
+        """Take a record that the broker had at an instant; returns why it is of no use, if so.
+
+        What else is raised means that the partition is to be begun anew, without this record.
+        """
+        now = self.engine.now[0]
+        if at < now:
+            self.skewed += 1
+            at = now
+        match envelope:
+            case Told(event=event):
+                return self._event(event, at)
+            case Visited(visit=visit):
+                return self._visit(visit, at)
+            case Heard(source=source):
+                self._heard(source, at)
+            case Linked(patient=patient, other=other):
+                self._link(patient, other)
+            case Moved():
+                self._receive(envelope)
+        return None
+
+    def _event(self, event: Event, at: datetime) -> Reject | None:
+        """An event of a patient whose journey is here, or was; one that was sent on says when it first arrived."""
+        home = self._home(event.patient)
+        arrived_at = event.arrived_at = event.arrived_at or at
+        if home is not None:
+            self._send(home, Told(event))
+            return None
+        if event.patient in self._left_out:
+            return _UNREADABLE
+        if event.type == "merge":
+            self._merge(event)
+        elif arrived_at < self.engine.now[0]:
+            self._take_past(event.patient, [event], [], [])
+        else:
+            self._observe(event)
+        return None
+
+    def _observe(self, event: Event) -> None:
+        assert event.arrived_at is not None
+        if event.source in self.engine.feeds:
+            self._hear(event.source, event.arrived_at)
+        self._tell(self.engine.observe(event))
+        if self.engine.keeps(event):
+            self._touched[event.patient] = None
+
+    def _visit(self, visit: Visit, at: datetime) -> Reject | None:
+        """Tell each patient of what is new in a version of a visit."""
+        key = cell.visit_key(visit)
+        known = self._table.get(key)
+        try:
+            events, told = fhir.changes(visit, None if known is None else cell.unpack_visit(known))
+        except (ValueError, LookupError, TypeError):
+            return _NOT_COMPARED
+        why = None
+        for told_now in events:
+            event = msgspec.structs.replace(told_now, arrived_at=at)
+            if self._is_native(event.patient):
+                why = self._event(event, at) or why
+            else:
+                self._send(event.patient, Told(event))
+        self._put(key, cell.pack_visit(told))
+        return why
+
+    def _heard(self, source: str, at: datetime) -> None:
+        if source in self.engine.feeds:
+            self._observe(heartbeat(source, at))
+
+    def _hear(self, source: str, at: datetime) -> None:
+        self._has_heard = True
+        runs = self._runs.setdefault(source, [])
+        if runs and at - runs[-1][1] <= SHORT:
+            runs[-1] = (runs[-1][0], at)
+        else:
+            runs.append((at, at))
+
+    # Merges, and what moves because of them
+
+    def _merge(self, merge: Event) -> None:
+        """Take a merge in, if this is the home of all whom it links; else all goes to their home, and the merge with it."""
+        named = linked_keys([merge]) | {merge.patient}
+        keys = self._together(key for key in named if self._home(key) is None) | named
+        first = min(keys)
+        if (home := self._elsewhere(first)) is not None:
+            self._move(keys - {home}, home, merge.patient, [merge])
+        else:
+            if merge.arrived_at is not None and merge.arrived_at < self.engine.now[0]:
+                self._take_past(merge.patient, [merge], [], [])
+            else:
+                self._observe(merge)
+            self._summon(keys, first)
+
+    def _together(self, patients: Iterable[str]) -> set[str]:
+        """All whom merges link with these, as far as it is known here."""
+        return set[str]().union(*(self.engine.stands(patient)[0] for patient in patients))
+
+    def _summon(self, keys: Collection[str], first: str) -> None:
+        """Tell whoever's facts are not here that they belong here, to the first."""
+        self._linked |= set(keys)
+        for key in sorted(keys):
+            if key == first:
+                continue
+            home = self._home(key)
+            if home is not None and home != first:
+                self._send(home, Linked(home, first))
+            elif home is None and not self._is_native(key) and not self._has_facts(key):
+                self._send(key, Linked(key, first))
+
+    def _link(self, patient: str, other: str) -> None:
+        """A merge at the home of another links it with a patient: whoever is not the first goes to the first."""
+        home = self._home(patient)
+        keys = set() if home is not None else self._together([patient]) | {patient}
+        first = home if home is not None else min(keys)
+        if first == other:
+            return
+        if first < other:
+            self._send(other, Linked(other, first))
+        elif home is not None:
+            self._send(home, Linked(home, other))
+        elif (further := self._elsewhere(other)) is not None:
+            self._move(keys - {further}, further, patient, [])
+
+    def _move(self, keys: Collection[str], home: str, last: str, more: list[Event]) -> None:
+        """Send all that is known of patients to their home; what comes of them later is sent after it.
+
+        The entry of the patient about whom the record was is written last: should the worker die before, the record finds
+        things as they were.
+        """
+        self._tell(self.engine.advance(self.engine.now[0]))
+        alerts: dict[str, AlertChange] = {}
+        cases: dict[str, None] = {}
+        here = [key for key in sorted(keys, key=lambda key: (key == last, key)) if self._home(key) is None]
+        for key in here:
+            _, verdicts, stand = self.engine.stands(key)
+            alerts |= {each.alert: each for each in stand}
+            cases |= dict.fromkeys(each.case for each in verdicts)
+        told = [msgspec.Raw(msgspec.json.encode(self._notice(each))) for each in alerts.values()]
+        for key in here:
+            facts = cell.facts_of(self.engine.dump(key))
+            if key == last:
+                facts += more
+            if facts:
+                self._send(home, Moved(key, home, facts, told, list(cases)))
+                told, cases = [], {}
+        for key in here:
+            self.engine.forget(key)
+            self._touched.pop(key, None)
+            self._put(cell.journey_key(key), cell.pack_moved(home))
+
+    def _receive(self, moved: Moved) -> None:
+        """Facts from another partition: they belong here, or have to go further."""
+        home = self._home(moved.home)
+        if home is not None:
+            moved.home = home
+            self._send(home, moved)
+            return
+        told = [msgspec.json.decode(raw, type=Notice) for raw in moved.alerts]
+        key = cell.journey_key(moved.patient)
+        if self._home(moved.patient) is not None:
+            self._put(key, cell.pack(b"[]"))
+        self._take_past(moved.patient, moved.facts, told, moved.cases)
+        keys = self._together([moved.home])
+        first = min(keys)
+        if (further := self._elsewhere(first)) is not None:
+            self._move(keys - {further}, further, moved.home, [])
+        else:
+            self._summon(keys, first)
+
+    def _take_past(
+        self, patient: str, facts: list[Event], told: Iterable[Notice], cases: Iterable[str]
+    ) -> None:
+        """Take facts that arrived before this instant, and live again what they concern; tell what then differs from what was told."""
+        engine = self.engine
+        self._tell(engine.advance(max([engine.now[0], *(each.sequence[1] for each in told)])))
+        before = {each.alert: each for each in told}
+        gone = dict.fromkeys(cases)
+        for key in {patient, *linked_keys(facts)}:
+            _, verdicts, alerts = engine.stands(key)
+            before |= {each.alert: self._notice(each) for each in alerts}
+            gone |= dict.fromkeys(each.case for each in verdicts)
+        self._tell(engine.load(patient, cell.pack_facts([each for each in facts if engine.keeps(each)])))
+        _, verdicts, alerts = engine.stands(patient)
+        self._write_verdicts()
+        self._outcome.verdicts |= gone | {each.case: each for each in verdicts}
+        self._compare(alerts, before)
+        self._withdraw(before.values())
+        self._touched[patient] = None
+
+    # Whose is what
+
+    def _is_native(self, patient: str) -> bool:
+        """Whether the patient's key belongs to this partition."""
+        return partition_of(patient_key(patient), self._way.of) == self._way.number
+
+    def _home(self, patient: str) -> str | None:
+        """To whom the patient's facts have moved from here, if they have."""
+        found = self._table.get(cell.journey_key(patient))
+        if found is None or found[:1] in (b"[", b"z"):
+            return None
+        known = cell.unpack(found)
+        return known.home if isinstance(known, cell.Moved) else None
+
+    def _elsewhere(self, first: str) -> str | None:
+        """Whose home is the home of a group, whose first key is given; None: it is here."""
+        return self._home(first) if self._is_native(first) else first
+
+    def _has_facts(self, patient: str) -> bool:
+        return patient in self._touched or cell.journey_key(patient) in self._table
+
+    def _send(self, patient: str, envelope: Envelope) -> None:
+        self._outcome.sends.append((patient_key(patient), envelope))
+
+    def _put(self, key: bytes, value: bytes | None) -> None:
+        self._outcome.cells.pop(key, None)
+        self._outcome.cells[key] = value
+        if value is None:
+            self._table.pop(key, None)
+        else:
+            self._table[key] = value
+
+    # Time
+
+    def advance(self, now: datetime) -> None:
+        """Move the clock, if it is not further already: nothing will come that arrived before, and nothing more of this instant."""
+        self._tell(self.engine.advance(max(now, self.engine.now[0])))
+
+    def next_due(self) -> datetime | None:
+        return self.engine.next_due()
+
+    # What comes of it
+
+    def drain(self) -> Outcome:
+        """All that has come since the last time; the table holds its cells already, for those who ask here.
+
+        What follows from the facts in the cells is told with them, so that after a crash only time can have changed anything.
+        """
+        self.advance(self.engine.now[0])
+        for patient in self._touched:
+            key, packed = cell.journey_key(patient), cell.pack(self.engine.dump(patient))
+            if packed != self._table.get(key, b"[]"):
+                self._put(key, packed)
+        self._touched = {}
+        self._write_verdicts()
+        outcome = self._outcome
+        if self.engine.read_again:
+            for verdict in self._read_again():
+                outcome.verdicts[verdict.case] = verdict
+        if self._has_heard:
+            self._put(cell.FEEDS, cell.pack_runs(self._runs))
+            self._has_heard = False
+        if outcome.cells or self._is_new:
+            digest, engine = self._way.loaded.digest, self.engine
+            self._put(cell.STATE, cell.pack_state(cell.State(engine.now[0], digest, engine.generation)))
+            self._is_new = False
+        self._outcome = Outcome()
+        return outcome
+
+    def _write_verdicts(self) -> None:
+        for told in self._changed.values():
+            self._outcome.verdicts[told.case] = told
+        self._changed = {}
+
+    def _read_again(self) -> Iterator[CaseVerdict]:
+        """The verdicts of journeys that were read again: though they are the same, all else about them may differ."""
+        seen: set[str] = set()
+        for patient in self.engine.read_again:
+            if patient not in seen and patient not in self._shelf:
+                keys, verdicts, _ = self.engine.stands(patient)
+                seen |= keys
+                yield from verdicts
+        self.engine.read_again.clear()
+
+    def _tell(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if isinstance(change, VerdictChange):
+                self._verdict(change)
+            else:
+                self._alert(change)
+
+    def _verdict(self, change: VerdictChange) -> None:
+        case, told = change.of, self.engine.verdict(change.of)
+        if told is None:
+            self._changed.pop(case, None)
+            self._outcome.verdicts[id_of(case)] = None
+        else:
+            self._changed[case] = told
+        self._watcher.judged(change, told)
+
+    def _alert(self, change: AlertChange) -> None:
+        was = self._told.pop(change.alert, None) if self._told else None
+        if change.rule == _FEED and self._way.number != 0:
+            return  # all partitions hear the same
+        if was is None or not _is_same(was, change):
+            self._tell_notice(self._notice(change), was)
+
+    def _compare(self, alerts: Iterable[AlertChange], told: dict[str, Notice]) -> None:
+        """Tell how alerts stand where that differs from what was told; one that is over and was never told is no news."""
+        for change in alerts:
+            was = told.pop(change.alert, None)
+            if change.state == "firing" if was is None else not _is_same(was, change):
+                self._tell_notice(self._notice(change), was)
+
+    def _withdraw(self, left: Iterable[Notice]) -> None:
+        """Tell that alerts are withdrawn which were told, and of which nothing is known now."""
+        for was in left:
+            if was.state == "firing":
+                now = self.engine.now[0]
+                changed = msgspec.structs.replace(
+                    was,
+                    state="resolved",
+                    reason="withdrawn",
+                    at=now,
+                    sequence=(self.engine.generation, now, 0),
+                )
+                self._tell_notice(changed, was)
+
+    def _tell_notice(self, told: Notice, was: Notice | None) -> None:
+        """Send a notice, later in sequence than the one before it, though the facts put it earlier."""
+        if was is not None and told.sequence <= was.sequence:
+            generation, at, number = was.sequence
+            self.engine.generation = max(self.engine.generation, generation)
+            later = (generation, at, number + 1)
+            told.sequence = max(later, (self.engine.generation, self.engine.now[0], 0))
+        self._outcome.notices.append(told)
+        self._watcher.alerted(told)
+
+    def _notice(self, change: AlertChange) -> Notice:
+        way, rule = self._way, self._rules.get(change.rule)
+        return notice(
+            change,
+            rule,
+            way.loaded.registry,
+            pseudonym=way.pseudonym(change.patient) if change.patient else "",
+            link=way.link,
+            after_outage=change.at < self._began,
+        )
+
+    # Now and then
+
+    def tidy(self) -> None:
+        """After `drain`: put quiet journeys on the shelf, and forget those that have been over for longer than the horizon."""
+        engine, way = self.engine, self._way
+        now = engine.now[0]
+        for patient in self._shelf.unfolded:
+            self._over.pop(patient, None)
+        self._shelf.unfolded.clear()
+        folded = engine.fold(now - _QUIET_FOR, _FOLDED_AT_ONCE)
+        if engine.in_memory > way.most_in_memory:
+            folded += engine.fold(now, engine.in_memory - way.most_in_memory)
+        for each in folded:
+            if each.due is None and not each.in_place:
+                self._over[each.patient] = now
+        quiet_since = now - way.horizon
+        for keys in engine.over(quiet_since):
+            self._forget(keys)
+        self._forget([patient for patient, since in self._over.items() if since < quiet_since])
+
+    def _forget(self, patients: Collection[str]) -> None:
+        for patient in patients:
+            self.engine.forget(patient)
+            self._shelf.patients.discard(patient)
+            self._over.pop(patient, None)
+            if self._has_facts(patient):
+                self._put(cell.journey_key(patient), None)
+
+    @property
+    def journeys(self) -> int:
+        """How many patients may still be told of."""
+        return self.engine.in_memory + len(self._shelf)
+
+
+class TableShelf(MutableMapping[str, bytes]):
+    """The journeys that are folded; their facts are in the table already."""
+
+    def __init__(self, table: Mapping[bytes, bytes]) -> None:
+        self._table = table
+        self.patients: set[str] = set()
+        self.unfolded: set[str] = set()
+        """Whom the engine has taken from the shelf since this was last emptied."""
+
+    def packed(self, patient: str) -> bytes:
+        """The facts of a patient in the table, on the shelf or not; none for one who has moved."""
+        found = cell.unpack(self._table.get(cell.journey_key(patient), b"[]"))
+        return b"[]" if isinstance(found, cell.Moved) else found
+
+    def __contains__(self, patient: object) -> bool:
+        return patient in self.patients
+
+    def __getitem__(self, patient: str) -> bytes:
+        if patient not in self.patients:
+            raise KeyError(patient)
+        return self.packed(patient)
+
+    def __setitem__(self, patient: str, packed: bytes) -> None:
+        self.patients.add(patient)
+        self.unfolded.discard(patient)
+
+    def __delitem__(self, patient: str) -> None:
+        self.patients.remove(patient)
+        self.unfolded.add(patient)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.patients)
+
+    def __len__(self) -> int:
+        return len(self.patients)
+
+
+def _is_same(was: Notice, change: AlertChange) -> bool:
+    return (was.state, was.level, was.reason) == (change.state, change.level, change.reason)
+
+
+def _came_after(verdict: CaseVerdict, clock: datetime) -> bool:
+    """Whether a verdict may have come by time alone after a clock; none that came by a record did, for that was told."""
+    if verdict.verdict == "open" and not verdict.overdue:
+        return False
+    since = verdict.due_at if verdict.overdue else verdict.decided_at
+    return since is None or since >= clock
