@@ -22,6 +22,8 @@ from monitor.runtime.store import Store
 
 _OWNER: Final = "kept-for"
 _US: Final = "notify"
+_LIVE: Final = "rules-digest"
+"""What `handoff run` remembers first of all."""
 
 _notice: Final = msgspec.json.Decoder(Notice).decode
 
@@ -44,7 +46,7 @@ class KeptAlerts:
     def _claim(self, folder: Path) -> None:
         if self._store.recall(_OWNER) == _US:
             return
-        if self._store.clock() is not None:
+        if self._store.recall(_LIVE) is not None or self._store.clock() is not None:
             text = f"{folder} holds the data of `handoff run`; name another directory with --data"
             raise StoreError("in-use", text)
         self._store.remember(_OWNER, _US)

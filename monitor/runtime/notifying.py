@@ -123,7 +123,9 @@ class _Member:
             raise Trouble(
                 f"there is no topic {self._topic}, or it may not be read (`handoff topics` makes it)"
             )
-        self._consumer.subscribe([self._topic], listener=_listener(self._given_up, self._moved))
+        self._consumer.subscribe(
+            [self._topic], listener=_listener(self._given_up, self._taken_away, self._given)
+        )
 
     def _connected(self) -> Any:
         from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
@@ -193,8 +195,11 @@ class _Member:
                 of_share = [Record(each.offset, each.key, each.value) for each in found]
                 self._relay.take(partition.partition, of_share)
         for partition in list(self._read):
-            if not self._relay.is_current(partition.partition):
-                self._relay.reached(partition.partition, self._consumer.position(partition))
+            if self._relay.is_current(partition.partition):
+                continue
+            position = self._consumer.position(partition, timeout_ms=ANSWER_MILLISECONDS)
+            if position is not None:
+                self._relay.reached(partition.partition, position)
 
     # Partitions come and go
 
@@ -222,29 +227,35 @@ class _Member:
             consumer.seek(partition, offset)
         self._read.add(partition)
 
+    # These are called by the library, in its own thread, in which nothing may block.
+
     def _given_up(self, partitions: Collection[Partition]) -> None:
-        """They are being given to others. Called by the library in its own thread, in which nothing may block."""
-        self._relay.shares.hold([partition.partition for partition in partitions])
+        """They go to others, who are told how far we have come; else the last of it would be told twice."""
         offsets = _offsets(self._relay.to_commit(), self._read.intersection(partitions))
-        self._read.difference_update(partitions)
-        with suppress(Exception):  # else the last of what was delivered is told twice
+        self._taken_away(partitions)
+        with suppress(Exception):
             self._consumer.commit_async(offsets)
 
-    def _moved(self, partitions: Collection[Partition]) -> None:
-        """They are ours now, or were taken from us in our absence; from where they are read is the library's choice."""
+    def _taken_away(self, partitions: Collection[Partition]) -> None:
+        """They went to others, while we were not heard."""
+        self._relay.shares.hold([partition.partition for partition in partitions])
+        self._read.difference_update(partitions)
+
+    def _given(self, partitions: Collection[Partition]) -> None:
+        """They are ours; from where they are read is the library's choice until we say it."""
         self._read.difference_update(partitions)
 
     # What was delivered
 
     def _commit(self) -> None:
-        """What cannot be committed now is later."""
-        from kafka.errors import CommitFailedError, KafkaTimeoutError, RebalanceInProgressError  # noqa: PLC0415
+        """While the members of the group change it may be refused; then later, or by whoever has the partition by then."""
+        from kafka.errors import CommitFailedError, RebalanceInProgressError  # noqa: PLC0415
 
         told = self._relay.to_commit()
-        offsets = _offsets(told, self._read)
+        offsets = _offsets(told, list(self._read))
         if not offsets:
             return
-        with suppress(KafkaTimeoutError, CommitFailedError, RebalanceInProgressError):
+        with suppress(CommitFailedError, RebalanceInProgressError):
             self._consumer.commit(offsets, timeout_ms=ANSWER_MILLISECONDS)
             self._relay.committed({each.partition: told[each.partition] for each in offsets})
 
@@ -290,7 +301,9 @@ def _told_of(committed: Any, sinks: Collection[str]) -> Told | None:
         return dict.fromkeys(sinks, committed.offset)
 
 
-def _listener(given_up: Callable[[Any], None], moved: Callable[[Any], None]) -> Any:
+def _listener(
+    given_up: Callable[[Any], None], taken_away: Callable[[Any], None], given: Callable[[Any], None]
+) -> Any:
     """What the library tells of partitions that come and go."""
     from kafka import ConsumerRebalanceListener  # noqa: PLC0415
 
@@ -299,9 +312,9 @@ def _listener(given_up: Callable[[Any], None], moved: Callable[[Any], None]) -> 
             given_up(revoked)
 
         def on_partitions_assigned(self, assigned: Any) -> None:
-            moved(assigned)
+            given(assigned)
 
         def on_partitions_lost(self, lost: Any) -> None:
-            moved(lost)
+            taken_away(lost)
 
     return Listener()

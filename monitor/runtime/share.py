@@ -62,7 +62,12 @@ class Share:
         self.is_held = False
         """Whether nothing may be sent of it, since it is being given to another notifier."""
         self._end = end
-        self._told = {sink: NEVER if told is None else told.get(sink, end) for sink in sinks}
+        self._told = {
+            sink: NEVER
+            if told is None
+            else min(told.get(sink, end), end)  # a topic that was made anew is shorter
+            for sink in sinks
+        }
         self._find_routes = find_routes
         self._known: dict[str, _Known] = {}
         self._firing: dict[str, Notice] = {}

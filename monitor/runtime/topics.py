@@ -63,7 +63,8 @@ def _configs(cluster: Cluster) -> dict[Topic, dict[str, object]]:
     return {
         "events": by_arrival | large | {"cleanup.policy": "delete", "retention.ms": cluster.retention},
         "journeys": large | {"cleanup.policy": "compact"} | _COMPACTED,
-        "alerts": kept,
+        # who takes a partition over learns from it who was told of what, also of alerts that have ended meanwhile
+        "alerts": kept | {"min.compaction.lag.ms": cluster.retention},
         "verdicts": kept,
         "rejects": by_arrival | large | {"cleanup.policy": "delete", "retention.ms": cluster.keep},
     }

@@ -18,7 +18,8 @@ from kafka_broker import KafkaProducer
 from monitor.runtime import topics
 from monitor.settings import Cluster
 
-sys.path[:0] = [str(Path(__file__).parents[1] / each) for each in ("notify", "live")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "notify"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "live"))
 from live_process import HANDOFF, Service, eventually
 from notices import DUE, FIRING, WebServer
 
@@ -140,3 +141,124 @@ def test_each_change_is_told_once_and_in_order_and_the_alerts_are_shown(cluster,
         assert notifier.metric("handoff_alerts_total", state="firing") == 61
         assert notifier.metric("handoff_deliveries_total", result="delivered") == 71
         assert notifier.terminate() == 0
+
+
+def test_one_that_is_killed_goes_on_where_it_was(cluster, web, tmp_path):
+    web.answer = lambda _: time.sleep(0.01) or 200
+    changes = [change(number, step) for step in range(4) for number in range(50)]
+    with Notifier(tmp_path / "one", cluster, web) as notifier:
+        notifier.start()
+        send(cluster, changes)
+        eventually(lambda: len(web.requests) > 60, "being told of some")
+        notifier.kill()
+        assert len(web.requests) < len(changes)
+        notifier.start()
+        eventually(lambda: set(told(web)) == set(names(changes)), "being told of all")
+    assert in_order(told(web))
+    assert len(web.requests) <= len(changes) + 16  # at most eight were under way, at the sink and at the mark
+
+
+def test_what_was_taken_is_told_while_the_broker_is_gone_and_the_rest_when_it_is_back(
+    broker, cluster, web, tmp_path
+):
+    with Notifier(tmp_path / "one", cluster, web) as notifier:
+        notifier.start()
+        web.status = 503
+        send(cluster, [change(number) for number in range(5)])
+        eventually(lambda: len(web.requests) >= 5, "being asked to take them")
+        broker.kill()
+        web.requests.clear()
+        web.status = 200
+        eventually(lambda: len(set(told(web))) == 5, "being told without a broker")
+        eventually(lambda: notifier.get("/readyz")[0] == 503, "being missed")
+        assert [each["what"] for each in notifier.ready()["problems"]] == ["kafka"]
+        assert notifier.get("/healthz")[0] == 200
+        broker.start()
+        send(cluster, [resolved(number, 1) for number in range(5)])
+        eventually(lambda: len(set(told(web))) == 10, "being told of what came after")
+        eventually(lambda: notifier.get("/readyz")[0] == 200, "being found again")
+    assert in_order(told(web))
+    assert len(web.requests) == 10
+
+
+def test_two_share_the_alerts_and_one_takes_over_when_the_other_is_killed(broker, cluster, web, tmp_path):
+    changes = [change(number) for number in range(40)]
+    with Notifier(tmp_path / "one", cluster, web) as one, Notifier(tmp_path / "two", cluster, web) as two:
+        one.start()
+        send(cluster, changes)
+        eventually(lambda: len(web.requests) == 40, "being told")
+        two.start()
+        eventually(lambda: 0 < len(one.alerts()) < 40 and 0 < len(two.alerts()) < 40, "being shared")
+        eventually(lambda: len(one.alerts()) + len(two.alerts()) == 40, "being read by both")
+        eventually(lambda: done(broker, cluster) == 40, "being committed")
+        one.kill()
+        ends = [resolved(number, 1) for number in range(40)]
+        send(cluster, ends)
+        eventually(lambda: set(names(ends)) <= set(told(web)), "being told of the ends")
+        eventually(lambda: len(two.alerts()) == 40, "being taken over")
+    assert sorted(told(web)) == sorted(names([*changes, *ends]))
+
+
+def test_what_is_being_told_while_notifiers_come_and_go_is_told(cluster, web, tmp_path):
+    web.answer = lambda _: time.sleep(0.05) or 200
+    changes = [change(number, step) for step in range(3) for number in range(100)]
+    with Notifier(tmp_path / "one", cluster, web) as one, Notifier(tmp_path / "two", cluster, web) as two:
+        one.start()
+        send(cluster, changes)
+        eventually(lambda: len(web.requests) > 20, "being told of some")
+        two.start()
+        eventually(two.alerts, "being shared")
+        assert one.terminate() == 0
+        eventually(lambda: set(told(web)) == set(names(changes)), "being told of all")
+    assert in_order(told(web))
+    assert len(web.requests) < len(changes) + 50
+
+
+def done(broker, cluster):
+    """How many records the notifiers say that they have done with."""
+    return broker.committed(f"{cluster.prefix}-notify", cluster.topic("alerts"), PARTITIONS)
+
+
+def test_one_with_a_new_disk_knows_who_was_told_and_tells_them_the_end_alone(broker, cluster, web, tmp_path):
+    changes = [change(number) for number in range(10)]
+    with Notifier(tmp_path / "one", cluster, web) as one:
+        one.start()
+        send(cluster, changes)
+        eventually(lambda: done(broker, cluster) == 10, "being told")
+        assert one.terminate() == 0
+    with Notifier(tmp_path / "new", cluster, web) as new:
+        new.start()
+        assert len(new.alerts(state="firing")) == 10
+        send(cluster, [resolved(0, 1)])
+        eventually(lambda: len(web.requests) > 10, "being told of the end")
+        assert new.terminate() == 0
+    assert sorted(told(web)) == sorted(names([*changes, resolved(0, 1)]))
+
+
+def test_at_the_first_start_of_all_what_fires_is_told_and_nothing_that_is_over(cluster, web, tmp_path):
+    send(cluster, [change(1), change(1, 1), change(2), resolved(2, 1)])
+    with Notifier(tmp_path / "one", cluster, web) as notifier:
+        notifier.start()
+        eventually(lambda: web.requests, "being told")
+        send(cluster, [resolved(1, 2)])
+        eventually(lambda: names([resolved(1, 2)])[0] in told(web), "being told of the end")
+    assert told(web) == names([change(1, 1), resolved(1, 2)])
+
+
+def test_a_data_directory_of_the_live_service_is_left_alone(cluster, web, tmp_path):
+    (tmp_path / "live").mkdir()
+    with Service(tmp_path / "live", rules=RULES) as live:
+        live.start()
+        live.terminate()
+    with Notifier(tmp_path / "live", cluster, web) as notifier:
+        notifier.launch()
+        assert notifier.ended() == 3
+        assert "holds the data of `handoff run`" in notifier.text()
+
+
+def test_without_its_topics_it_does_not_begin(broker, web, tmp_path):
+    missing = Cluster(brokers=[broker.servers], prefix=next(prefixes), partitions=PARTITIONS, replication=1)
+    with Notifier(tmp_path / "one", missing, web) as notifier:
+        notifier.launch()
+        assert notifier.ended() == 1
+        assert f"topic {missing.prefix}.alerts is not there" in notifier.text()

@@ -62,7 +62,7 @@ class Consumer:
     def assignment(self):
         return self.assigned
 
-    def position(self, _):
+    def position(self, _, **__):
         return self._position
 
     def committed(self, _, **__):

@@ -79,6 +79,11 @@ def test_a_sink_that_has_not_told_all_that_fired_at_first_begins_again_at_the_ne
     assert [each.routes for each in next_one.reached(2)] == [[("pager", "b")]]
 
 
+def test_a_topic_that_is_shorter_than_what_was_told_of_it_was_made_anew():
+    anew = share(end=1, told={"mail": 500, "pager": 500})
+    assert read(anew, FIRED, CLIMBED) == [0, 2]
+
+
 def test_a_new_sink_is_not_told_what_came_before_it():
     known = share(end=1, told={"pager": 0})
     assert [change.routes for change in [known.take(0, FIRED)]] == [[("pager", "b")]]
