@@ -10,7 +10,7 @@ from pathlib import Path
 PAGE = """\
 # Faults
 
-What came of `make test-faults` on {date}: {runs} runs, seeds {first} to {last}, {kills} kills, on {cores} cores with Python {python}. In each run a simulated hospital sends a day of
+What came of the runs of `make test-faults` on {date}: {runs} runs, seeds {first} to {last}, {kills} kills, on {cores} cores with Python {python}. In each run a simulated hospital sends a day of
 HL7 v2 over four MLLP connections and of milestones over two of HTTP, to a real `handoff run` that is killed (`kill -9`) at random moments and started again; whoever
 was not answered sends again, and the receiver of alerts, a webhook, fails one time in twenty. Two runs in three go on at the pace of a day that lasts twelve seconds; in every third all of two days is sent at
 once. Four dialects of HL7 take turns, and in most runs the feeds count as silent after a while.
