@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,8 +49,7 @@ class Counting:
         for event in events:
             delay = (event.recorded_at - event.occurred_at).total_seconds()
             metrics.charting_delay.of(event.source).observe(max(0.0, delay))
-        for source in {each.source for each in events}:
-            metrics.feed_last_event.of(source).set(at.timestamp())
+        self.heard({each.source for each in events}, at)
         if self._registry.microsystems:
             for (source, to), number in Counter([(each.source, each.to) for each in events]).items():
                 if to is not None and not self._registry.is_mapped(to):
@@ -60,6 +59,10 @@ class Counting:
             _log.warning(
                 "message_rejected", origin=kept.origin, reason=kept.reason, source=self._known(kept.source)
             )
+
+    def heard(self, sources: Iterable[str], at: datetime) -> None:
+        for source in sources:
+            self._metrics.feed_last_event.of(source).set(at.timestamp())
 
     def judged(self, change: VerdictChange, told: CaseVerdict | None) -> None:
         metrics = self._metrics

@@ -59,6 +59,7 @@ class Watcher(Protocol):
     """What is counted and logged of all this; nothing in it may name a patient."""
 
     def took(self, events: Sequence[Event], rejects: Sequence[Kept], at: datetime) -> None: ...
+    def heard(self, sources: Iterable[str], at: datetime) -> None: ...
     def wrote(self, seconds: float) -> None: ...
     def failed(self, what: str, error: Exception) -> None: ...
     def mended(self, what: str) -> None: ...
@@ -171,12 +172,13 @@ class KafkaIntake:
     def _note(self, messages: Sequence[Message], rejects: Sequence[Kept]) -> None:
         """What was taken, for those who count, and whose sign of life it was."""
         events = [event for message in messages for event in message.events]
-        sources = {event.source for event in events}
-        sources |= {message.visit.source for message in messages if message.visit is not None}
-        for source in sources:
+        visited = {message.visit.source for message in messages if message.visit is not None}
+        for source in visited.union(event.source for event in events):
             if source in self.registry.sources or len(self._heard) < _MOST_SOURCES:
                 self._heard[source] = None
-        self._watcher.took(events, rejects, self._clock.now())
+        now = self._clock.now()
+        self._watcher.took(events, rejects, now)
+        self._watcher.heard(visited, now)
 
 
 class _Records:

@@ -125,6 +125,9 @@ class Watcher:
         self.events += events
         self.rejects += rejects
 
+    def heard(self, sources, _at):
+        pass
+
     def wrote(self, seconds):
         pass
 
@@ -543,7 +546,9 @@ def test_the_process_takes_mllp_events_and_fhir_over_and_ends_when_asked(broker,
         assert json.loads(ask("GET", "/readyz")[1])["ready"] is True
         assert ask("GET", "/healthz")[0] == 200
         assert ask("GET", "/api/alerts")[0] == 404
-        assert b'handoff_events_total{source="ADT/H",type="admit"} 2.0' in ask("GET", "/metrics")[1]
+        shown = ask("GET", "/metrics")[1]
+        assert b'handoff_events_total{source="ADT/H",type="admit"} 2.0' in shown
+        assert b'handoff_feed_last_event_timestamp_seconds{source="fhir"}' in shown
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, errors.read_text()
