@@ -66,7 +66,7 @@ async def _serve(service: NotifyService, access: Access) -> None:
         loop.add_signal_handler(number, ended.set)
     try:
         service.start()
-        web = Web(make_app(_parts(service, access)), service.settings.http)
+        web = Web(make_app(parts_of(service, access)), service.settings.http)
         await web.start()
         _log.info("web_started", host=service.settings.http.host, port=web.port)
         await ended.wait()
@@ -76,7 +76,7 @@ async def _serve(service: NotifyService, access: Access) -> None:
         await service.stop()
 
 
-def _parts(service: NotifyService, access: Access) -> Parts:
+def parts_of(service: NotifyService, access: Access) -> Parts:
     """What the web application is made of: the alerts of the partitions that this notifier has, and nothing else."""
     return Parts(
         intake=None,
