@@ -90,8 +90,9 @@ class KafkaIntake:
 
     # As the lane asks
 
-    def begin(self) -> None:
-        """Nothing is to be read first; who connects is the first write."""
+    def begin(self) -> Iterator[None]:
+        """Nothing is to be read first; what connects is the first write."""
+        return iter(())
 
     def write(self, messages: Sequence[Message], positions: Sequence[Position]) -> None:
         """Send messages, and the beat if it is time; returns when the brokers have them.
