@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import signal
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace, streams: Streams) -> int:
         access = Access(Tokens(Path(settings.http.tokens)) if settings.http.tokens else None)
     except TokensError as error:
         raise Failed(UNABLE, str(error)) from error
+    gc.set_threshold(50_000, 10, 10)  # each connection to a broker that fails leaves cycles behind
     service = Ingesting(settings, cluster, _registry_of(settings, streams), LiveClock())
     with logged_to(streams.stderr, level=settings.log_level):
         try:
