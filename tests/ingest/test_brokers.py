@@ -1,9 +1,9 @@
 """How brokers are reached, and what is said when they are not."""
 
 import gc
-import os
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +19,10 @@ with warnings.catch_warnings():
 NOWHERE = Brokers(brokers=["127.0.0.1:1"])
 
 
+def open_files():
+    return len(list(Path("/dev/fd").iterdir()))
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setattr("monitor.ingest.brokers.ANSWER_MILLISECONDS", 200)
@@ -30,19 +34,18 @@ def test_who_cannot_be_reached_is_said_with_the_reason_and_leaves_no_socket_behi
     said.listen()
     gc.disable()
     try:
-        before = os.listdir("/dev/fd")
+        before = open_files()
         began = time.monotonic()
         with pytest.raises(KafkaTimeoutError) as failed:
             connected(KafkaAdminClient, NOWHERE, client_id="somebody")
         assert time.monotonic() - began < 5
-        assert len(os.listdir("/dev/fd")) == len(before)
+        assert open_files() == before
     finally:
         gc.enable()
         said.end()
-    assert (
-        why(failed.value, NOWHERE, said)
-        == "no answer from 127.0.0.1:1 (KafkaConnectionError: 111 ECONNREFUSED)"
-    )
+    text = why(failed.value, NOWHERE, said)
+    assert text.startswith("no answer from 127.0.0.1:1 (")
+    assert "ECONNREFUSED" in text
 
 
 def test_what_will_not_pass_is_said_as_it_is_and_what_may_hold_anything_is_not_shown():
