@@ -65,6 +65,7 @@ _APART = {
     "export": "print what a service has recorded, as events for a replay",
     "plan": "say what other rules would do to open cases",
     "ingest": "take messages over into Kafka, for workers to judge",
+    "worker": "judge what was taken over into Kafka",
     "notify": "tell the alerts that workers put into Kafka",
     "topics": "make the topics of a Kafka cluster, or check them",
 }

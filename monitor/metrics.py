@@ -178,6 +178,7 @@ class Metrics:
         self._declare_input()
         self._declare_judging()
         self._declare_output()
+        self._declare_cluster()
         self._declare_process()
 
     def _declare_input(self) -> None:
@@ -263,6 +264,24 @@ class Metrics:
         )
         self.deliveries = self._counter("deliveries", "Attempts to deliver alerts.", "sink", "result")
         self._declare("outbox_pending", "gauge", "Deliveries that wait.", ("sink",))
+
+    def _declare_cluster(self) -> None:
+        """Of `handoff worker`."""
+        counter, gauge = self._counter, self._gauge
+        self.partitions = gauge("partitions", "Partitions of the events that are this worker's.").of()
+        self.recovery_seconds = gauge(
+            "recovery_seconds",
+            "How long it last took from losing partitions, or from the start, until all journeys had been looked at.",
+            unit="seconds",
+        ).of()
+        self.lag = gauge("lag_records", "Records in these partitions that have not been read yet.").of()
+        self.offset_gaps = counter(
+            "offset_gaps", "Times at which the stream left out records; they were read again beside it."
+        ).of()
+        self.skewed = counter(
+            "skewed_records",
+            "Records that the broker's clock put earlier than what had been judged already.",
+        ).of()
 
     def _declare_process(self) -> None:
         gauge = self._gauge

@@ -10,6 +10,7 @@ move to a smaller key, so nothing runs in circles; whence they moved, an entry s
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
@@ -99,6 +100,8 @@ class Partition:
         """Patients whose journeys could not be read; what is known of them stays in the table."""
         self._cold: list[str] = []
         """Journeys that have not been looked at since the beginning."""
+        self._judged: defaultdict[str, set[str]] = defaultdict(set)
+        """At the beginning: cases of which verdicts were told, by patient, likewise."""
         self._told: dict[str, Notice] = {}
         """At the beginning: alerts as they were told before, until they have been compared."""
         self._linked: set[str] = set()
@@ -115,7 +118,8 @@ class Partition:
         found = table.get(cell.STATE)
         state = cell.unpack_state(found) if found is not None else None
         self._is_new = state is None or state.digest != way.loaded.digest
-        """Whether the rules are others than those by which verdicts were told."""
+        """Whether the rules in use have not been written into the table yet."""
+        self._has_other_rules = self._is_new
         generation = 0 if state is None else state.generation + self._is_new
         self._has_heard = False
         self._runs = cell.unpack_runs(table[cell.FEEDS]) if cell.FEEDS in table else {}
@@ -139,12 +143,21 @@ class Partition:
             shelf=shelf,
         )
 
-    def begin(self, told: Iterable[Notice] = ()) -> None:
+    @property
+    def has_other_rules(self) -> bool:
+        """Whether there may be verdicts by other rules, so that `begin` needs to know of them."""
+        return self._has_other_rules
+
+    def begin(self, told: Iterable[Notice] = (), cases: Iterable[tuple[str, str]] = ()) -> None:
         """Go on from the table. `told`: the last notice of each alert, as far as it is known; those of other partitions are passed over.
+
+        `cases`: where other rules were used, the cases of which verdicts were told, each with its patient, likewise.
 
         Journeys that merges link are read now, all others when they are needed, or by and by with `warm`.
         """
         self._told = {each.alert: each for each in told}
+        for case, about in cases:
+            self._judged[about].add(case)
         merging: dict[str, bytes] = {}
         asleep: dict[str, None] = {}
         for key, value in list(self._table.items()):
@@ -177,12 +190,12 @@ class Partition:
     @property
     def is_warm(self) -> bool:
         """Whether every journey has been looked at, so that all is known that will fall due."""
-        return not self._cold and not self._told
+        return not self._cold and not self._told and not self._judged
 
     def warm(self, most: int) -> None:
         """Look at so many of the journeys in the table: how they stand, what was told of them, when they are due."""
         self._write_verdicts()
-        tells_all = self._is_new or self._feeds_turned()
+        tells_all = self._has_other_rules or self._feeds_turned()
         for patient in self._cold[-most:]:
             try:
                 before = self._before(patient)
@@ -190,6 +203,8 @@ class Partition:
             except Exception as error:  # noqa: BLE001 - as above
                 self._leave_out(patient, error)
                 continue
+            for key in keys & self._judged.keys():
+                before |= self._judged.pop(key)
             self._outcome.verdicts |= dict.fromkeys(before - {each.case for each in verdicts})
             self._linked |= keys if len(keys) > 1 else set()
             for verdict in verdicts:
@@ -197,9 +212,23 @@ class Partition:
                     self._outcome.verdicts[verdict.case] = verdict
             self._compare(alerts, self._told)
         del self._cold[-most:]
-        if not self._cold and self._told:
-            self._withdraw([each for each in self._told.values() if self._is_mine(each)])
-            self._told = {}
+        if not self._cold:
+            self._end_of_warming()
+
+    def _end_of_warming(self) -> None:
+        """What was told of patients of whom nothing is known now is told to be no more."""
+        self._withdraw(
+            [
+                each
+                for each in self._told.values()
+                if (self._way.number == 0 if each.rule == _FEED else self._is_mine(each.patient))
+            ]
+        )
+        for patient, cases in self._judged.items():
+            if self._is_mine(patient):
+                self._outcome.verdicts |= dict.fromkeys(cases)
+        self._told = {}
+        self._judged.clear()
 
     def _before(self, patient: str) -> set[str]:
         """The cases that there were when the table was written, and that may be gone: only facts of a time to come end one so."""
@@ -220,11 +249,8 @@ class Partition:
         self._left_out.add(patient)
         self._watcher.failed("journey", error)
 
-    def _is_mine(self, told: Notice) -> bool:
-        """Whether an alert is of this partition, though it is not of any journey in it."""
-        if told.rule == _FEED:
-            return self._way.number == 0
-        patient = told.patient
+    def _is_mine(self, patient: str) -> bool:
+        """Whether the patient belongs to this partition, though nothing of the kind is known here."""
         found = self._table.get(cell.journey_key(patient))
         if found is None:
             return patient in self._linked or self._is_native(patient)
@@ -464,12 +490,23 @@ class Partition:
 
     # What comes of it
 
+    def rescue(self, patient: str | None) -> Outcome:
+        """Like `drain`, after `take` has raised: what had come before that, and nothing of the patient about whom it was.
+
+        The partition is of no use then; another begins from the table.
+        """
+        self._touched.pop(patient or "", None)
+        return self._drained()
+
     def drain(self) -> Outcome:
         """All that has come since the last time; the table holds its cells already, for those who ask here.
 
         What follows from the facts in the cells is told with them, so that after a crash only time can have changed anything.
         """
         self.advance(self.engine.now[0])
+        return self._drained()
+
+    def _drained(self) -> Outcome:
         for patient in self._touched:
             key, packed = cell.journey_key(patient), cell.pack(self.engine.dump(patient))
             if packed != self._table.get(key, b"[]"):

@@ -22,6 +22,7 @@ RESERVED = {
         "runtime/kafka_intake.py",
         "runtime/notifying.py",
         "runtime/topics.py",
+        "runtime/rereading.py",
     },
     "prometheus_client": {"metrics.py"},
     "rich": {"commands/streams.py", "commands/report.py", "runtime/output.py"},

@@ -78,8 +78,11 @@ class Cluster:
     def _begun(self, number: int) -> Partition:
         way = Way(number, self.of, self.loaded, pseudonym=str.upper, most_in_memory=1)
         partition = Partition(dict(self.lasting[number].table), way, self.watcher)
-        partition.begin(self.notices.values())
+        partition.begin(self.notices.values(), self.cases() if partition.has_other_rules else ())
         return partition
+
+    def cases(self) -> list[tuple[str, str]]:
+        return [(case, each.patient) for case, each in self.verdicts.items() if each is not None]
 
     # In
 

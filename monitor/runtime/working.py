@@ -1,0 +1,551 @@
+"""`handoff worker`, put together: a share of the partitions, the engine of each, and what watches them.
+
+What comes of the records of a moment is sent and written together, for all partitions, and only then are they done with:
+first what others are told, then the cells of the table, then the acknowledgment. A worker that dies between leaves records
+that the next owner takes once more, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import msgspec
+
+from monitor.core.change import CaseVerdict
+from monitor.core.event import Event
+from monitor.formats.envelope import Told, decode, encode, partition_of, patient_key
+from monitor.formats.reject import Reject
+from monitor.ingest.brokers import Trouble
+from monitor.log import count_dropped, get_logger
+from monitor.metrics import Metrics
+from monitor.notify.notice import Notice
+from monitor.runtime.batch import Kept
+from monitor.runtime.clock import LiveClock
+from monitor.runtime.counting import Counting
+from monitor.runtime.faust_app import SESSION_SECONDS, Record, Stream
+from monitor.runtime.kafka_intake import REJECT_HEADERS
+from monitor.runtime.live import Loaded
+from monitor.runtime.partition import Outcome, Partition, Way
+from monitor.runtime.rereading import between, whole
+from monitor.runtime.rules import load, watched
+from monitor.runtime.service import tell
+from monitor.runtime.watch import watch
+from monitor.runtime.writer import pseudonym
+from monitor.settings import Cluster, Settings
+
+_TICK_SECONDS: Final = 0.05
+_TIDY_SECONDS: Final = 1.0
+_MARGIN: Final = timedelta(seconds=1)
+"""How far clocks may be apart: what the broker stamps now may be so much earlier than now here."""
+_MOST_PENDING: Final = 1_000
+"""Records that may wait for what comes of them to be sent."""
+_WARM_SECONDS: Final = 0.02
+_WARM_AT_ONCE: Final = 20
+_MOST_IN_MEMORY: Final = 5_000
+_PAUSED_SECONDS: Final = SESSION_SECONDS - 3
+_AGAIN_SECONDS: Final = 0.5
+_ALERTS: Final = "alerts"
+"""The sink, as it is called in metrics, that the topic of alerts is."""
+_UNPROCESSABLE: Final = Reject("not-processed", "the engine failed over it; please report it")
+_log = get_logger("worker")
+
+_notice: Final = msgspec.json.Decoder(Notice)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Verdict(msgspec.Struct):
+    """A case as it is told on the topic of verdicts."""
+
+    case: str
+    pseudonym: str
+    verdict: CaseVerdict
+
+
+@dataclass
+class _Share:
+    """A partition that is ours, and what waits for what comes of its records."""
+
+    number: int
+    partition: Partition
+    next: int
+    """The offset of the record that comes next."""
+    pending: list[Callable[[], object]] = field(default_factory=list)
+    rescued: list[Outcome] = field(default_factory=list)
+    rejects: list[tuple[Record, Reject]] = field(default_factory=list)
+
+
+class _Lost(Exception):  # noqa: N818 - it is no fault of ours
+    """We may own nothing any more."""
+
+
+class Working:
+    """Everything but the web application, which is made from its parts."""
+
+    def __init__(
+        self, settings: Settings, cluster: Cluster, loaded: Loaded, secret: bytes, clock: LiveClock
+    ) -> None:
+        """`secret`: by which pseudonyms are made."""
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics(clock.now, [_ALERTS])
+        self.counting = Counting(self.metrics, clock)
+        self._cluster = cluster
+        self._loaded = loaded
+        self._next_rules: Loaded | None = None
+        self._secret = secret
+        self._shares: dict[int, _Share] = {}
+        self._stream: Stream | None = None
+        self._room = asyncio.Event()
+        self._something = asyncio.Event()
+        self._stopping = False
+        self._worked_at = monotonic()
+        self._tidied_at = monotonic()
+        self._recovering_since: float | None = monotonic()
+        self._warnings: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._use(loaded)
+        count_dropped(self.metrics.log_fields_dropped.inc)
+
+    # Running
+
+    def start(self) -> None:
+        """Begin, and join the others in the background."""
+        self._begin(self._run(), "stream")
+        self._begin(self._look_around(), "health")
+        self._begin(watch(watched(self.settings.rules, self.settings.microsystems), self.reload), "watcher")
+        _log.info("service_started", rules=len(self._loaded.rules))
+
+    async def stop(self) -> None:
+        """Finish what has been taken, and leave."""
+        self._stopping = True
+        self._something.set()
+        await asyncio.wait(self._tasks[:1], timeout=SESSION_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        _log.info("service_stopped")
+
+    def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """None of these tasks ends by itself, unless it failed."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.counting.problems[task.get_name()] = (
+                f"it ended ({type(error).__name__}); start the worker again"
+            )
+            _log.error("part_failed", what=task.get_name(), exc_info=error)
+
+    async def _run(self) -> None:
+        """Join, work, and join anew where that has become doubtful."""
+        while not self._stopping:
+            folder = Path(self.settings.data) / "faust"
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stream = self._stream = Stream(self._cluster, folder, self._take, self._assigned, self._revoked)
+            joining = asyncio.create_task(stream.start())
+            try:
+                await self._work(stream, joining)
+            except _Lost as lost:
+                _log.warning("partitions_lost", why=str(lost), exc_info=lost.__cause__)
+            finally:
+                self._revoked()
+                joining.cancel()
+                await asyncio.gather(joining, return_exceptions=True)
+                await stream.stop()
+            if not self._stopping:
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _work(self, stream: Stream, joining: asyncio.Task[None]) -> None:
+        self._worked_at = monotonic()
+        while not self._stopping:
+            if stream.has_ended or (joining.done() and joining.exception() is not None):
+                raise _Lost("the Kafka client has given up") from (
+                    joining.exception() if joining.done() else None
+                )
+            self._look_at_clocks(stream)
+            await self._flush(stream)
+            await self._use_next()
+            self._check_pause()
+            self._something.clear()
+            try:
+                await asyncio.wait_for(self._something.wait(), _TICK_SECONDS)
+            except TimeoutError:
+                continue
+        await self._flush(stream)
+
+    def _check_pause(self) -> None:
+        """Whoever did nothing for about a session may have lost its partitions without knowing."""
+        now = monotonic()
+        paused = now - self._worked_at
+        if paused > _PAUSED_SECONDS:
+            raise _Lost(f"the process stood still for {paused:.0f} s")
+        self._worked_at = now
+
+    # Which partitions are ours
+
+    def _revoked(self) -> None:
+        """Nothing is ours now: what has not been sent will be by others."""
+        if self._shares:
+            _log.info("partitions_revoked", count=len(self._shares))
+        self._shares = {}
+        self._recovering_since = monotonic()
+        self._room.set()
+
+    async def _assigned(self, owned: set[int]) -> None:
+        stream = self._stream
+        assert stream is not None
+        told = await self._told()
+        first = await stream.first_offsets(owned)
+        shares = {
+            number: _Share(number, await self._make(stream, number, told), first[number])
+            for number in sorted(owned)
+        }
+        self._shares = shares
+        self._worked_at = monotonic()
+        _log.info("partitions_assigned", count=len(shares), journeys=self.journeys)
+
+    async def _told(self) -> list[Notice]:
+        """The last notice of each alert. Asks until the brokers answer."""
+        found = await self._reading("alerts")
+        return [_notice.decode(value) for value in found.values()]
+
+    async def _reading(self, topic: Any) -> dict[bytes, bytes]:
+        """The last values of a topic by key. Asks until the brokers answer."""
+        while True:
+            try:
+                found = await asyncio.to_thread(_last, self._cluster, self._cluster.topic(topic))
+            except Exception as error:  # noqa: BLE001 - whatever the library says, there is nothing to do but to ask again
+                self._warn("brokers", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                self._warnings.pop("brokers", None)
+                return found
+
+    async def _make(self, stream: Stream, number: int, told: Sequence[Notice]) -> Partition:
+        partition = Partition(stream.table(number), self._way(number), self.counting)
+        cases: list[tuple[str, str]] = []
+        if partition.has_other_rules:
+            verdicts = await self._reading("verdicts")
+            found = (msgspec.json.decode(value, type=Verdict) for value in verdicts.values())
+            cases = [(each.case, each.verdict.patient) for each in found]
+        partition.begin(
+            (each for each in told if each.state == "firing" or self._is_native(each.patient, number)), cases
+        )
+        return partition
+
+    def _is_native(self, patient: str, number: int) -> bool:
+        return partition_of(patient_key(patient), self._cluster.partitions) == number
+
+    def _way(self, number: int) -> Way:
+        return Way(
+            number,
+            self._cluster.partitions,
+            self._loaded,
+            pseudonym=lambda patient: pseudonym(patient, self._secret),
+            link=self.settings.link,
+            horizon=self.settings.horizon,
+            most_in_memory=_MOST_IN_MEMORY // max(1, len(self._shares) or 1),
+        )
+
+    # Records in
+
+    async def _take(self, record: Record) -> None:
+        """Take a record of the stream; waits while too many are not done with."""
+        share = self._shares.get(record.partition)
+        if share is None:
+            return  # it is no longer ours, and is read again by whoever has it
+        if record.offset > share.next:
+            await self._fill(share, record.offset)
+        if record.offset >= share.next:
+            await self._apply(share, record)
+        share.pending.append(record.done)
+        self._something.set()
+        if self._pending > _MOST_PENDING:
+            self._room.clear()
+            await self._room.wait()
+
+    @property
+    def _pending(self) -> int:
+        return sum(len(share.pending) for share in self._shares.values())
+
+    async def _fill(self, share: _Share, end: int) -> None:
+        """Read what the stream left out."""
+        topic = self._cluster.topic("events")
+        while self._shares.get(share.number) is share:
+            try:
+                found = await asyncio.to_thread(between, self._cluster, topic, share.number, share.next, end)
+                break
+            except Exception as error:  # noqa: BLE001 - as above
+                self._warn("brokers", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+        else:
+            return
+        self.metrics.offset_gaps.inc()
+        _log.warning("records_left_out", count=len(found))
+        for each in found:
+            await self._apply(
+                share, Record(share.number, each.offset, each.timestamp / 1000, each.value, lambda: None)
+            )
+        share.next = end
+
+    async def _apply(self, share: _Share, record: Record) -> None:
+        """Show a record to its partition. What cannot be used becomes a reject; nothing is passed over."""
+        share.next = record.offset + 1
+        at = datetime.fromtimestamp(record.timestamp, UTC)
+        envelope = decode(record.value)
+        if isinstance(envelope, Reject):
+            share.rejects.append((record, envelope))
+            return
+        try:
+            why = share.partition.take(envelope, at)
+        except Exception as error:  # noqa: BLE001 - one record must not stop all that come after it
+            _log.error("record_failed", exc_info=error)
+            share.rejects.append((record, _UNPROCESSABLE))
+            share.rescued.append(
+                share.partition.rescue(envelope.event.patient if isinstance(envelope, Told) else None)
+            )
+            assert self._stream is not None
+            share.partition = await self._make(self._stream, share.number, await self._told())
+            return
+        if why is not None:
+            share.rejects.append((record, why))
+        elif isinstance(envelope, Told):
+            self._took([envelope.event], at)
+
+    def _took(self, events: Sequence[Event], at: datetime) -> None:
+        self.counting.took(events, (), at)
+
+    # Time
+
+    def _look_at_clocks(self, stream: Stream) -> None:
+        """Let time pass in each partition, as far as all is known that arrived until then; and warm those that are new."""
+        ends = monotonic() + _WARM_SECONDS
+        latest = self.clock.now() - _MARGIN
+        for share in self._shares.values():
+            seen = stream.seen(share.number)
+            if seen is not None and share.next >= seen.end:
+                share.partition.advance(min(latest, datetime.fromtimestamp(seen.at, UTC) - _MARGIN))
+        for share in self._shares.values():
+            while not share.partition.is_warm and monotonic() < ends:
+                share.partition.warm(_WARM_AT_ONCE)
+        if self._recovering_since is not None and self._shares and self._is_warm:
+            self.metrics.recovery_seconds.set(monotonic() - self._recovering_since)
+            self._recovering_since = None
+            _log.info("partitions_ready", count=len(self._shares), journeys=self.journeys)
+
+    @property
+    def _is_warm(self) -> bool:
+        return all(share.partition.is_warm for share in self._shares.values())
+
+    # What comes of it
+
+    async def _flush(self, stream: Stream) -> None:
+        """Send and write what has come since the last time; then the records that it came of are done with."""
+        began = monotonic()
+        shares = list(self._shares.values())
+        done: list[tuple[_Share, list[Callable[[], object]], list[Outcome]]] = []
+        sends: list[tuple[_Share, str, bytes | None, bytes | None, dict[str, bytes] | None]] = []
+        for share in shares:
+            outcomes = [*share.rescued, share.partition.drain()]
+            rejects, pending = share.rejects, share.pending
+            share.rescued, share.rejects, share.pending = [], [], []
+            if not pending and not rejects and not any(outcomes):
+                continue
+            done.append((share, pending, outcomes))
+            for outcome in outcomes:
+                sends += ((share, *each, None) for each in self._records(outcome))
+            sends += (self._dead_letter(share, record, why) for record, why in rejects)
+        if done:
+            await self._until_sent(
+                lambda: [
+                    stream.send(topic, key, value, None, headers)
+                    for share, topic, key, value, headers in sends
+                    if self._is_ours(share)
+                ]
+            )
+            self._check_pause()
+            await self._until_sent(
+                lambda: [
+                    stream.write(share.number, key, value)
+                    for share, _, outcomes in done
+                    if self._is_ours(share)
+                    for outcome in outcomes
+                    for key, value in outcome.cells.items()
+                ]
+            )
+            for share, pending, outcomes in done:
+                if self._is_ours(share):
+                    for each in pending:
+                        each()
+                    self._told_all(outcomes)
+            self.counting.wrote(monotonic() - began)
+        self._room.set()
+        if began - self._tidied_at > _TIDY_SECONDS:
+            self._tidied_at = began
+            for share in shares:
+                if not share.pending:
+                    share.partition.tidy()
+
+    def _is_ours(self, share: _Share) -> bool:
+        return self._shares.get(share.number) is share
+
+    async def _until_sent(self, send: Callable[[], Iterable[Awaitable[Awaitable[object]]]]) -> None:
+        """Send until the brokers have it all; again from the start where some did not go, for repeats change nothing."""
+        while True:
+            try:
+                under_way = [await each for each in send()]
+                for each in under_way:
+                    await each
+            except Exception as error:  # noqa: BLE001 - as above
+                self._check_pause()
+                self.counting.failed("brokers", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+                self._worked_at = monotonic()
+            else:
+                self.counting.mended("brokers")
+                return
+
+    def _records(self, outcome: Outcome) -> Iterable[tuple[str, bytes | None, bytes | None]]:
+        cluster = self._cluster
+        for key, envelope in outcome.sends:
+            yield cluster.topic("events"), key, encode(envelope)
+        for notice in outcome.notices:
+            yield cluster.topic("alerts"), notice.alert.encode(), _encode(notice)
+        for case, verdict in outcome.verdicts.items():
+            value = None
+            if verdict is not None:
+                value = _encode(Verdict(case, pseudonym(verdict.patient, self._secret), verdict))
+            yield cluster.topic("verdicts"), case.encode(), value
+
+    def _dead_letter(
+        self, share: _Share, record: Record, why: Reject
+    ) -> tuple[_Share, str, None, bytes, dict[str, bytes]]:
+        topic = self._cluster.topic("events")
+        kept = Kept(
+            origin="kafka",
+            where=f"{topic}/{record.partition}@{record.offset}",
+            source="",
+            reason=why.reason,
+            detail=why.detail,
+            segment=why.segment,
+            field=why.field,
+            content=record.value or b"",
+            arrived_at=datetime.fromtimestamp(record.timestamp, UTC),
+        )
+        self.counting.took((), [kept], kept.arrived_at)
+        said = {name: getattr(kept, name) for name in REJECT_HEADERS}
+        headers = {name: str(text).encode(errors="replace") for name, text in said.items() if text}
+        return share, self._cluster.topic("rejects"), None, kept.content, headers
+
+    def _told_all(self, outcomes: Iterable[Outcome]) -> None:
+        now = self.clock.now()
+        for outcome in outcomes:
+            for notice in outcome.notices:
+                if not notice.after_outage:
+                    self.metrics.alert_latency.of(_ALERTS).observe(
+                        max(0.0, (now - notice.at).total_seconds())
+                    )
+
+    # Rules
+
+    async def reload(self) -> None:
+        """Read rules and registry again; with an error the old ones stay in use."""
+        loaded, wrong = await asyncio.to_thread(load, self.settings.rules, self.settings.microsystems)
+        tell(wrong)
+        if loaded is None:
+            first = next(each for each in wrong if each.severity == "error")
+            self._warnings["rules"] = f"the old rules are in use: {first.file}:{first.line}: {first.message}"
+            self.metrics.rules_refused.set(1)
+            self.metrics.rule_reloads.of("refused").inc()
+            _log.error("rules_refused", file=first.file, line=first.line, count=len(wrong))
+            return
+        self._warnings.pop("rules", None)
+        self.metrics.rules_refused.set(0)
+        if loaded.digest != self._loaded.digest:
+            self._next_rules = loaded
+            self._something.set()
+
+    async def _use_next(self) -> None:
+        """Put changed rules in use, between two batches: each partition begins anew from its table."""
+        loaded, self._next_rules = self._next_rules, None
+        if loaded is None:
+            return
+        self._loaded = loaded
+        self._use(loaded)
+        self.metrics.rule_reloads.of("taken").inc()
+        _log.info("rules_reloaded", rules=len(loaded.rules))
+        raise _Lost("other rules are in use")
+
+    def _use(self, loaded: Loaded) -> None:
+        self.counting.use(loaded.rules, loaded.registry)
+        self.metrics.rules_loaded.set(self.clock.now().timestamp())
+
+    # Health
+
+    def is_alive(self) -> bool:
+        """Whether the work goes on."""
+        return bool(self._tasks) and not self._tasks[0].done()
+
+    def problems(self) -> list[tuple[str, str]]:
+        """What keeps it from judging."""
+        found = [each for each in self.counting.problems.items() if each[0] != "journey"]
+        if self._recovering_since is not None:
+            found.append(
+                ("recovering", "it joins the other workers, and reads the journeys of its partitions")
+            )
+        return found
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """What should be looked at, though it judges."""
+        found = list(self._warnings.items())
+        if "journey" in self.counting.problems:
+            found.append(("journey", "what is known of a patient cannot be read; the log says why"))
+        return found
+
+    @property
+    def journeys(self) -> int:
+        return sum(share.partition.journeys for share in self._shares.values())
+
+    async def _look_around(self) -> None:
+        while True:
+            metrics, stream = self.metrics, self._stream
+            metrics.ready.set(0 if self.problems() else 1)
+            metrics.journeys.set(self.journeys)
+            metrics.partitions.set(len(self._shares))
+            metrics.intake_queue.set(self._pending)
+            lag = skewed = 0
+            for share in self._shares.values():
+                seen = stream.seen(share.number) if stream is not None else None
+                lag += max(0, seen.end - share.next) if seen is not None else 0
+                skewed += share.partition.skewed
+                share.partition.skewed = 0
+            metrics.lag.set(lag)
+            metrics.skewed.inc(skewed)
+            await asyncio.sleep(1.0)
+
+    def _warn(self, name: str, error: Exception) -> None:
+        text = str(error) if isinstance(error, Trouble) else type(error).__name__
+        if self._warnings.get(name) != text:
+            self._warnings[name] = text
+            _log.warning("kafka_failed", why=text)
+
+
+def _last(cluster: Cluster, topic: str) -> dict[bytes, bytes]:
+    """The last value of each key in a topic; those that have none are left out."""
+    found: dict[bytes, bytes] = {}
+    for each in whole(cluster, topic):
+        if each.key is None:
+            continue
+        if each.value is None:
+            found.pop(each.key, None)
+        else:
+            found[each.key] = each.value
+    return found
