@@ -620,6 +620,10 @@ class Engine:
             elif told_before is not None and judged is not None and told_before[:3] != judged[:3]:
                 self.read_again.add(case.trigger.event.patient)
             case.judged = judged
+        if judged is not None and case.told_due != (due := form.due(case)):
+            if told_before is not None:
+                self.read_again.add(case.trigger.event.patient)
+            case.told_due = due
         if held_since is not None:
             for source in self._sources(case):
                 self._held.setdefault(source, []).append(case)

@@ -63,6 +63,8 @@ class Case(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """Whether a newer reading of the journey has taken its place."""
     judged: Judgement | None = None
     """The judgement last told."""
+    told_due: Clock | None = None
+    """The deadline at that time; that of a stay moves when a leave begins or ends."""
     alert: Alert | None = None
 
 

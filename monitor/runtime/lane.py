@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from monitor.core.place import Registry
@@ -35,8 +35,8 @@ class Work(Protocol):
     @property
     def registry(self) -> Registry: ...
 
-    def begin(self) -> None:
-        """Read what is known. Raises `StoreError`; it is called again then."""
+    def begin(self) -> Iterator[None]:
+        """Read what is known, step by step; between two steps messages may be written. Raises `StoreError`; it is called again then."""
         ...
 
     def write(self, messages: Sequence[Message], positions: Sequence[Position]) -> None:
@@ -98,6 +98,8 @@ class Lane:
         self.begun = asyncio.Event()
         """Set once all that was known has been read, and messages are taken."""
         self._has_begun = False
+        self.is_reading = False
+        """Whether all that is known is being read now: messages are taken, but judged later."""
         self._has_failed = False
         """Whether the last thing that was tried could not be done: then it is tried again though nobody brings anything."""
         self._thread = threading.Thread(target=self._run, name="engine")
@@ -119,7 +121,7 @@ class Lane:
 
     @property
     def has_begun(self) -> bool:
-        """Whether messages are taken now: not at the start, nor while all is read again after a fault."""
+        """Whether all that was known has been read: not at the start, nor after a fault, before all was read again."""
         return self._has_begun
 
     def start(self) -> None:
@@ -159,7 +161,7 @@ class Lane:
             raise NotTaken(str(error)) from error
 
     async def begin_again(self, change: Callable[[], None]) -> None:
-        """Change what the work is about, and let it read again all that is known; meanwhile messages wait."""
+        """Change what the work is about, and let it read again all that is known; meanwhile messages are written, but not judged."""
         await self._ask(change, self._changes)
 
     async def do(self, errand: Callable[[], T]) -> T:
@@ -194,7 +196,6 @@ class Lane:
 
     def _begun(self) -> bool:
         """Read what is known, by the latest changes, however often it takes; false when it is time to stop."""
-        self._has_begun = False
         changed: list[asyncio.Future[Any]] = []
         while not self._stopping:
             try:
@@ -202,18 +203,35 @@ class Lane:
                     change = self._changes.popleft()
                     changed.append(change.done)
                     change.run()
-                self._work.begin()
+                is_done = self._read_all()
+            except _NothingWritten:
+                self._nap()
             except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and tried again
+                self._has_begun = False
                 self._failed(error)
                 self._refuse("the service is starting and cannot read its store")
                 self._nap()
             else:
-                self._has_begun = True
-                self._on_loop(self.begun.set)
-                self._on_loop(_let_go, changed, None, self._room)
-                return True
+                if is_done:
+                    self._has_begun, self.is_reading = True, False
+                    self._on_loop(self.begun.set)
+                    self._on_loop(_let_go, changed, None, self._room)
+                    return True
         self._on_loop(_let_go, changed, NotTaken("the service is stopping"), self._room)
         return False
+
+    def _read_all(self) -> bool:
+        """Read what is known. It may take minutes: those who wait are not kept waiting. False when it is time to stop."""
+        self.is_reading = True
+        for _ in self._work.begin():
+            errands, jobs = self._pop()
+            for errand in errands:
+                self._run_errand(errand)
+            if jobs:
+                self._take(jobs)
+            if self._stopping:
+                return False
+        return True
 
     def _go_on(self) -> bool:
         """One round: errands, a batch, conclusions. False at the end."""
@@ -231,6 +249,7 @@ class Lane:
             self._nap()
             return not self._stopping
         except Exception as error:  # noqa: BLE001 - the facts are safe: all that follows from them is drawn again
+            self._has_begun = False
             self._failed(error)
             self._nap()
             return self._begun()
@@ -241,6 +260,11 @@ class Lane:
         with self._condition:
             if not self._is_busy():
                 self._condition.wait(min(self._work.seconds_until_due(), _LONGEST_NAP))
+        return self._pop()
+
+    def _pop(self) -> tuple[list[_Errand], list[_Job]]:
+        """Errands, and as many jobs as one batch takes."""
+        with self._condition:
             errands = list(self._errands)
             self._errands.clear()
             jobs: list[_Job] = []

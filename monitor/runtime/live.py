@@ -118,6 +118,7 @@ class Live:
         self._started_at = self._look_at = self._forget_at = clock.now()
         self._ended_at = store.clock() or self._started_at
         """When the service before this one last wrote."""
+        self._written_at = self._ended_at
         self._facts: list[Event] = []
         """Written, and not shown to the engine yet."""
         self._news = _News()
@@ -144,10 +145,13 @@ class Live:
         """Other rules and another registry, from the next `begin` on; what then differs from what was told is told."""
         self._loaded = loaded
 
-    def begin(self) -> None:
-        """Go on from what is on disk: journeys, deadlines, alerts; then judge what fell due meanwhile. Raises `StoreError`."""
+    def begin(self) -> Iterator[None]:
+        """Go on from what is on disk: journeys, deadlines, alerts; then judge what fell due meanwhile. Raises `StoreError`.
+
+        Step by step: between two of them messages may be written. They are judged at the end.
+        """
         try:
-            self._begin(is_careful=self._is_in_doubt)
+            yield from self._begin(is_careful=self._is_in_doubt)
         except StoreError:
             raise
         except Exception:
@@ -155,13 +159,13 @@ class Live:
             raise
         self._is_in_doubt = False
 
-    def _begin(self, *, is_careful: bool) -> None:
+    def _begin(self, *, is_careful: bool) -> Iterator[None]:
         """Careful: live all journeys again until the present, each by itself, so that one that fails is known and left out."""
         store = self._store
         if store.recall(_DIGEST) != self._loaded.digest:
             generation = int(store.recall(_GENERATION) or -1) + 1
             store.begin_generation({_DIGEST: self._loaded.digest, _GENERATION: str(generation)})
-        known = store.clock() or self._clock.now()
+        known = self._written_at = store.clock() or self._clock.now()
         self._clock.not_before(known)
         links = store.links()
         asleep = [
@@ -172,8 +176,8 @@ class Live:
         self._make_engine(self._clock.next() if is_careful else known, asleep)
         self._news, self._facts, self._left_out = _News(), [], set()
         self._told = {each.alert: each for each in store.alerts_known()}
-        self._relive_all(links)
-        self._advance(self._clock.next())
+        yield from self._relive_all(links)
+        self._observe()
         self._end_feed_alerts()
         self._told = {}
         if not self._left_out:
@@ -200,7 +204,7 @@ class Live:
         for source, runs in store.heard().items():
             self._engine.heard(source, runs)
 
-    def _relive_all(self, links: Mapping[str, Collection[str]]) -> None:
+    def _relive_all(self, links: Mapping[str, Collection[str]]) -> Iterator[None]:
         """Live the journeys again that are not asleep, those that merges link together, and write how they stand."""
         told: dict[str, list[str]] = defaultdict(list)
         for each in self._told.values():
@@ -213,6 +217,7 @@ class Live:
             self._end([self._told.pop(alert) for alert in alerts if alert in self._told], "withdrawn")
             if len(awake) > _MOST_HOT:
                 self._fold(timedelta(0), len(patients))
+            yield
 
     def _relive(self, groups: Iterable[Collection[str]]) -> list[str]:
         """Live the journeys of some groups of patients again; of one that cannot be read all stays as it was told."""
@@ -236,7 +241,7 @@ class Live:
 
     def _facts_of(self, patients: Iterable[str]) -> bytes:
         """The facts of all of them, packed as those of one."""
-        packed = [self._store.facts(patient)[1:-1] for patient in patients]
+        packed = [self._store.facts(patient, self._shelf.before)[1:-1] for patient in patients]
         return b"[" + b",".join(filter(None, packed)) + b"]"
 
     def _compare(self, change: AlertChange) -> None:
@@ -281,8 +286,8 @@ class Live:
         batch.visits = list(visits.values())
         self._write(batch)
         self._watcher.took(events, batch.rejects, arrived_at)
-        self._facts = batch.facts
-        self._shelf.before = arrived_at
+        self._facts += batch.facts
+        self._shelf.before = self._shelf.before or arrived_at
         for source in batch.heard.keys() - {event.source for event in batch.facts}:
             self._facts.append(heartbeat(source, arrived_at))
 
@@ -293,6 +298,7 @@ class Live:
         events, reject = message.events, message.reject
         if message.visit is not None:
             key = (message.visit.source, message.visit.key)
+            batch.heard[message.visit.source] = at  # also by a version that changes nothing
             try:
                 events, visits[key] = fhir.changes(message.visit, visits.get(key) or self._store.visit(*key))
             except StoreError:
@@ -306,6 +312,7 @@ class Live:
     def _write(self, batch: Batch) -> None:
         """Write a batch together with the news, which are then no more."""
         news = self._news
+        batch.clock = self._written_at = max(batch.clock, self._written_at)
         batch.verdicts += news.verdicts.values()
         again = news.read_again.difference(batch.anew)
         batch.anew += again
@@ -440,7 +447,10 @@ class Live:
         """Put quiet journeys on the shelf, some at a time; not before what stands of them has been written."""
         if self._news.read_again:
             return
+        unjudged = {event.patient for event in self._facts}
         for patient, due, in_place in self._engine.fold(self._engine.now[0] - quiet_for, most):
+            if patient in unjudged:
+                continue  # on disk it is awake, for there more is known of it than has been judged
             at, phase = due or (None, 0)
             self._news.folded.append(Folded(patient, at, phase, due is None and not in_place))
 

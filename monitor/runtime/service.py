@@ -232,6 +232,10 @@ class Service:
             failing.append(
                 (_JOURNEY, f"journeys cannot be read and are left out, others are not ({left_out})")
             )
+        if self._lane.has_begun and self._lane.is_reading:
+            failing.append(
+                ("rules", "all journeys are being read again under other rules; alerts wait until then")
+            )
         return [*self._warnings.items(), *failing]
 
     async def _look_around(self) -> None:

@@ -50,7 +50,7 @@ class Service:
         wall = lambda: self.now + self.wrong_by  # noqa: E731 - `now` is another each time
         self.clock = LiveClock(wall, lambda: self.now.timestamp())  # noqa: PLW0108 - likewise
         self.live = Live(self.store, self.clock, self.loaded, partial(Router, Settings()), self.watcher)
-        self.live.begin()
+        read_all(self.live)
 
     def pull_the_plug(self):
         """End without writing anything more."""
@@ -108,6 +108,12 @@ class Service:
         changes += engine.advance(self.live._engine.now[0])
         alerts = [word(change) for change in changes if isinstance(change, AlertChange)]
         return sorted(map(shown, engine.verdicts()), key=str), alerts
+
+
+def read_all(live):
+    """Let it read all that is known, in one go."""
+    for _ in live.begin():
+        pass
 
 
 def pages(ask):

@@ -1,6 +1,8 @@
 """The engine's thread: who waits is let go when their messages are safe, and what failed is tried again."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 
@@ -24,6 +26,7 @@ class Work:
         if self.is_unreadable:
             raise OSError("unreadable")
         self.begins += 1
+        yield
 
     def judge(self): ...
 
@@ -135,5 +138,45 @@ def test_after_a_fault_of_ours_all_that_was_written_is_read_again(monkeypatch):
             await lane.take([Message(origin="http", content=b"")])
         finally:
             await lane.stop()
+
+    asyncio.run(go())
+
+
+def test_while_all_is_read_again_messages_are_taken():
+    async def go():
+        work = Work()
+        lane = Lane(work)
+        lane.start()
+        try:
+            await lane.begun.wait()
+            slow = threading.Event()
+
+            def slowly():
+                while not slow.is_set():
+                    time.sleep(0.001)
+                    yield
+
+            change = asyncio.create_task(lane.begin_again(lambda: setattr(work, "begin", slowly)))
+            while not lane.is_reading:  # noqa: ASYNC110 - of a thread that knows nothing of tests
+                await asyncio.sleep(0.001)
+            await lane.take([Message(origin="http", content=b"")])
+            assert (change.done(), lane.has_begun, len(work.written)) == (False, True, 1)
+            slow.set()
+            await change
+        finally:
+            await lane.stop()
+
+    asyncio.run(go())
+
+
+def test_it_can_be_stopped_while_all_is_read():
+    async def go():
+        work = Work()
+        work.begin = lambda: iter(lambda: time.sleep(0.001), 0)
+        lane = Lane(work)
+        lane.start()
+        async with asyncio.timeout(10):
+            await lane.stop()
+        assert not lane.has_begun
 
     asyncio.run(go())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from living import Service
+from living import Service, read_all
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
@@ -156,13 +156,13 @@ def test_new_rules_are_put_over_the_same_facts_and_what_differs_is_told(serve):
     assert service.told() == []
     service.loaded = Loaded([fast], Registry(), "second")
     service.live.use(service.loaded)
-    service.live.begin()
+    read_all(service.live)
     service.settle()
     [(at, _, alert, *how)] = service.told()
     assert (at, how) == (START + timedelta(minutes=30), ["firing", 0, None, "warning"])
     service.loaded = Loaded([], Registry(), "third")
     service.live.use(service.loaded)
-    service.live.begin()
+    read_all(service.live)
     service.settle()
     assert service.told()[-1][2:6] == (alert, "resolved", 0, "withdrawn")
     assert service.verdicts() == []
@@ -211,3 +211,44 @@ def test_a_silent_feed_is_told_once_also_over_a_restart(serve):
         ("feed", "firing", None),
         ("feed", "resolved", "heard"),
     ]
+
+
+def test_what_comes_while_all_is_read_again_is_judged_with_all_else(serve):
+    waits = rule(when={"type": "depart"}, expect={"type": "arrive"}, within="30m")
+    service = serve([waits], Registry(), START)
+    for number in range(3):
+        service.take(event(f"d{number}", "depart", START, patient=f"p{number}"))
+    service.settle()
+    service.loaded = Loaded(
+        [rule(when={"type": "depart"}, expect={"type": "arrive"}, within="20m")], Registry(), "second"
+    )
+    service.live.use(service.loaded)
+    steps = service.live.begin()
+    next(steps)
+    service.now += timedelta(minutes=10)
+    service.write(event("a1", "arrive", service.now, patient="p1"))
+    service.now += timedelta(minutes=1)
+    service.write(event("d9", "depart", service.now, patient="p9"))
+    for _ in steps:
+        pass
+    service.wait(minutes=15)
+    assert (service.verdicts(), service.told()) == service.replayed()
+    assert sorted(each[3] for each in service.verdicts()) == ["met", "open", "open", "open"]
+
+
+def test_the_plug_is_pulled_while_all_is_read_again(serve):
+    waits = rule(when={"type": "depart"}, expect={"type": "arrive"}, within="30m")
+    service = serve([waits], Registry(), START)
+    service.take(event("d", "depart", START))
+    service.settle()
+    service.loaded = Loaded([waits], Registry(), "second")
+    service.live.use(service.loaded)
+    steps = service.live.begin()
+    next(steps)
+    service.now += timedelta(minutes=10)
+    service.write(event("a", "arrive", service.now))
+    service.pull_the_plug()
+    service.start()
+    service.wait(minutes=50)
+    assert [each[3] for each in service.verdicts()] == ["met"]
+    assert service.told() == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from living import Service
+from living import Service, read_all
 
 from monitor.formats.canonical import encode
 from monitor.formats.reject import Reject
@@ -77,7 +77,7 @@ class Ordeal:
         self.pull_the_plug()
 
     def begin_again(self):
-        self.service.live.begin()
+        read_all(self.service.live)
 
     def new_rules(self):
         registry = self.data.draw(registries())
@@ -87,7 +87,7 @@ class Ordeal:
         self.service.loaded = Loaded(rules, registry, str(self.changes))
         if self.data.draw(st.booleans()):
             self.service.live.use(self.service.loaded)
-            self.service.live.begin()
+            read_all(self.service.live)
         else:
             self.pull_the_plug()
 

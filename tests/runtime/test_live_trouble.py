@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from living import Service
+from living import Service, read_all
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
@@ -81,7 +81,7 @@ def damage(service, patient):
 def read_again(service, digest):
     service.loaded = service.loaded._replace(digest=digest)
     service.live.use(service.loaded)
-    service.live.begin()
+    read_all(service.live)
     service.settle()
 
 
@@ -117,8 +117,8 @@ def test_a_quiet_journey_that_cannot_be_read_stops_nobody_when_it_falls_due(serv
     with pytest.raises(msgspec.DecodeError):
         service.wait(hours=1)
     with pytest.raises(msgspec.DecodeError):
-        service.live.begin()
-    service.live.begin()  # as the lane does, again and again
+        read_all(service.live)
+    read_all(service.live)  # as the lane does, again and again
     service.settle()
     assert [each.patient for each in service.notices()] == ["sound"]
     repair()
@@ -150,7 +150,7 @@ def test_a_service_whose_store_fails_at_the_start_is_well_once_it_does_not(tmp_p
             if len(failures) < 30:
                 failures.append(1)
                 raise StoreError("locked", "another program holds it")
-            begin()
+            return begin()
 
         monkeypatch.setattr(service._live, "begin", fail)
         await service.start()
@@ -184,7 +184,7 @@ def test_only_what_fell_due_while_the_service_was_down_is_marked_as_told_late(se
     assert [(each.patient, each.after_outage) for each in service.notices()] == [("p", False), ("q", True)]
     service.loaded = Loaded([rule(id="other", never={"type": "depart"})], Registry(), "second")
     service.live.use(service.loaded)
-    service.live.begin()
+    read_all(service.live)
     service.settle()
     found = [each for each in service.notices() if each.rule == "other"]
     assert [each.after_outage for each in found] == [False, False]
@@ -211,7 +211,7 @@ def test_an_alert_that_new_rules_withdraw_and_fire_at_one_instant_has_two_sequen
     service.write()
     service.loaded = Loaded([rule(**ARRIVES | {"within": "11m"})], Registry(), "second")
     service.live.use(service.loaded)
-    service.live.begin()
+    read_all(service.live)
     service.settle()
     told = [(each.state, each.at, each.sequence) for each in service.notices()[1:]]
     assert told == [
