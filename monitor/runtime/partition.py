@@ -33,6 +33,7 @@ from monitor.notify.tell import notice
 from monitor.runtime import cell
 from monitor.runtime.live import Loaded
 from monitor.runtime.recorded import heartbeat
+from monitor.runtime.waiting import Waiting
 
 _QUIET_FOR: Final = timedelta(minutes=5)
 """A journey of which nothing was heard for so long need not be in memory."""
@@ -109,6 +110,8 @@ class Partition:
         """Folded journeys in which nothing will happen any more, and since when."""
         self.skewed = 0
         """Records that the broker's clock put before what was judged already."""
+        self.waiting = Waiting()
+        """The cases that are open; all of them once it is warm."""
         self._begin_engine()
 
     # The beginning
@@ -208,6 +211,8 @@ class Partition:
             self._outcome.verdicts |= dict.fromkeys(before - {each.case for each in verdicts})
             self._linked |= keys if len(keys) > 1 else set()
             for verdict in verdicts:
+                if verdict.verdict == "open":
+                    self.waiting.note(verdict.case, verdict)
                 if tells_all or _came_after(verdict, self._began):
                     self._outcome.verdicts[verdict.case] = verdict
             self._compare(alerts, self._told)
@@ -396,6 +401,7 @@ class Partition:
             alerts |= {each.alert: each for each in stand}
             cases |= dict.fromkeys(each.case for each in verdicts)
         told = [msgspec.Raw(msgspec.json.encode(self._notice(each))) for each in alerts.values()]
+        gone = list(cases)
         for key in here:
             facts = cell.facts_of(self.engine.dump(key))
             if key == last:
@@ -403,6 +409,8 @@ class Partition:
             if facts:
                 self._send(home, Moved(key, home, facts, told, list(cases)))
                 told, cases = [], {}
+        for case in gone:
+            self.waiting.note(case, None)
         for key in here:
             self.engine.forget(key)
             self._touched.pop(key, None)
@@ -524,6 +532,8 @@ class Partition:
             digest, engine = self._way.loaded.digest, self.engine
             self._put(cell.STATE, cell.pack_state(cell.State(engine.now[0], digest, engine.generation)))
             self._is_new = False
+        for case, told in outcome.verdicts.items():
+            self.waiting.note(case, told)
         self._outcome = Outcome()
         return outcome
 

@@ -19,6 +19,7 @@ import msgspec
 
 from monitor.core.change import CaseVerdict
 from monitor.core.event import Event
+from monitor.core.rule import CaseRule
 from monitor.formats.envelope import Told, decode, encode, partition_of, patient_key
 from monitor.formats.reject import Reject
 from monitor.ingest.brokers import Trouble
@@ -32,15 +33,19 @@ from monitor.runtime.faust_app import SESSION_SECONDS, Record, Stream
 from monitor.runtime.kafka_intake import REJECT_HEADERS
 from monitor.runtime.live import Loaded
 from monitor.runtime.partition import Outcome, Partition, Way
+from monitor.runtime.reader import OpenCases
 from monitor.runtime.rereading import between, whole
 from monitor.runtime.rules import load, watched
 from monitor.runtime.service import tell
+from monitor.runtime.waiting import counted
 from monitor.runtime.watch import watch
 from monitor.runtime.writer import pseudonym
 from monitor.settings import Cluster, Settings
 
 _TICK_SECONDS: Final = 0.05
 _TIDY_SECONDS: Final = 1.0
+_COUNT_SECONDS: Final = 5.0
+"""Between two counts of the open cases, of which there may be very many."""
 _MARGIN: Final = timedelta(seconds=1)
 """How far clocks may be apart: what the broker stamps now may be so much earlier than now here."""
 _MOST_PENDING: Final = 1_000
@@ -110,6 +115,9 @@ class Working:
         self._warnings: dict[str, str] = {}
         self._tasks: list[asyncio.Task[Any]] = []
         self._use(loaded)
+        self._open: list[OpenCases] = []
+        """The open cases of our partitions as they were counted last; scrapes are answered in another thread."""
+        self.metrics.read_from(lambda: self._open, dict)
         count_dropped(self.metrics.log_fields_dropped.inc)
 
     # Running
@@ -515,6 +523,7 @@ class Working:
         return sum(share.partition.journeys for share in self._shares.values())
 
     async def _look_around(self) -> None:
+        counts_at = 0.0
         while True:
             metrics, stream = self.metrics, self._stream
             metrics.ready.set(0 if self.problems() else 1)
@@ -529,6 +538,12 @@ class Working:
                 share.partition.skewed = 0
             metrics.lag.set(lag)
             metrics.skewed.inc(skewed)
+            if monotonic() >= counts_at:
+                self._open = counted(
+                    [share.partition.waiting for share in self._shares.values()],
+                    [rule.id for rule in self._loaded.rules if isinstance(rule, CaseRule)],
+                )
+                counts_at = monotonic() + _COUNT_SECONDS
             await asyncio.sleep(1.0)
 
     def _warn(self, name: str, error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -52,6 +53,11 @@ def compare(cluster: Cluster, engine: Any) -> None:
                 expected.level,
                 expected.reason,
             )
+    open_cases = [each for each in cluster.verdicts.values() if each is not None and each.verdict == "open"]
+    waiting = [each for partition in cluster.live for each in partition.waiting.cases()]
+    assert Counter((each.rule, each.due_at if each.overdue else None) for each in open_cases) == Counter(
+        waiting
+    )
     assert cluster.watcher.failures == []
     assert cluster.rejects == []
 
