@@ -112,6 +112,8 @@ class Partition:
         """Records that the broker's clock put before what was judged already."""
         self.waiting = Waiting()
         """The cases that are open; all of them once it is warm."""
+        self._moved: list[str] = []
+        """Cases that are another partition's since the last time that all was told."""
         self._begin_engine()
 
     # The beginning
@@ -401,7 +403,7 @@ class Partition:
             alerts |= {each.alert: each for each in stand}
             cases |= dict.fromkeys(each.case for each in verdicts)
         told = [msgspec.Raw(msgspec.json.encode(self._notice(each))) for each in alerts.values()]
-        gone = list(cases)
+        self._moved += cases
         for key in here:
             facts = cell.facts_of(self.engine.dump(key))
             if key == last:
@@ -409,8 +411,6 @@ class Partition:
             if facts:
                 self._send(home, Moved(key, home, facts, told, list(cases)))
                 told, cases = [], {}
-        for case in gone:
-            self.waiting.note(case, None)
         for key in here:
             self.engine.forget(key)
             self._touched.pop(key, None)
@@ -532,8 +532,9 @@ class Partition:
             digest, engine = self._way.loaded.digest, self.engine
             self._put(cell.STATE, cell.pack_state(cell.State(engine.now[0], digest, engine.generation)))
             self._is_new = False
-        for case, told in outcome.verdicts.items():
+        for case, told in [*outcome.verdicts.items(), *((case, None) for case in self._moved)]:
             self.waiting.note(case, told)
+        self._moved = []
         self._outcome = Outcome()
         return outcome
 
