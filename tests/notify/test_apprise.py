@@ -75,10 +75,11 @@ def test_the_next_alert_goes_to_all_again(servers, tmp_path):
     ("text", "problem"),
     [
         ("nonsense", "line 1 is no address that Apprise knows"),
-        (f"\njson://secret@127.0.0.1:{free_port()}/", "line 2 did not take it"),
+        ("\njson://secret@127.0.0.1:{port}/", "line 2 did not take it"),
     ],
 )
 def test_what_went_wrong_is_told_without_the_address(tmp_path, capfd, text, problem):
+    text = text.format(port=free_port())
     (tmp_path / "urls").write_text(text)
     assert send(tmp_path / "urls", delivery()) == [problem]
     assert capfd.readouterr() == ("", "")
