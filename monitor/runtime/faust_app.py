@@ -7,11 +7,12 @@ by whoever takes them, one by one, when all that comes of them is with the broke
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import faust
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from monitor.ingest.brokers import security
@@ -93,6 +94,7 @@ class Stream:
             producer_request_timeout=SESSION_SECONDS - _HEARTBEAT_SECONDS,
             stream_wait_empty=False,
         )
+        app.transport = _Transport(app.conf.broker_consumer, app)
         events = app.topic(self._events, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", partitions=cluster.partitions)  # fmt: skip
         self._table = app.Table("journeys", key_type=bytes, value_type=bytes, partitions=cluster.partitions)
         self._take, self._assigned, self._revoked = take, assigned, revoked
@@ -180,6 +182,49 @@ class Stream:
     ) -> Awaitable[object]:
         """Send a record; what is returned ends when the brokers have it."""
         return await self._app.producer.send(topic, key, value, partition, None, headers)
+
+
+class _Consumer(driver.Consumer):
+    """Faust's own, but for what it costs to wait for something that need not be waited for."""
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - as Faust has it
+        """For each record Faust makes two tasks: to hand it on, and to see whether the flow is stopped meanwhile. Mostly nothing has to wait."""
+        if len(coros) != 2 or timeout is not None or not self.flow_active:
+            return await super().wait_first(*coros, timeout=timeout)
+        work, stop = coros
+        try:
+            waits_for = work.send(None)
+        except StopIteration:
+            stop.close()
+            return None
+        return await super().wait_first(_resumed(work, waits_for), stop)
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+
+
+async def _resumed(work: Any, waits_for: Any) -> None:
+    """Go on with a coroutine that has begun, and waits for something."""
+    await _Rest(work, waits_for)
+
+
+class _Rest:
+    def __init__(self, work: Any, waits_for: Any) -> None:
+        self._work, self._waits_for = work, waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                try:
+                    yield waits_for
+                except BaseException as error:  # noqa: BLE001 - it is handed on to where it belongs
+                    waits_for = self._work.throw(error)
+                else:
+                    waits_for = self._work.send(None)
+            except StopIteration:
+                return
 
 
 def _credentials(cluster: Cluster) -> Any:

@@ -23,7 +23,6 @@ from monitor.core.engine import Engine
 from monitor.core.event import Event
 from monitor.core.feed import SHORT
 from monitor.core.rule import CaseRule
-from monitor.core.verdict import Case
 from monitor.formats import fhir
 from monitor.formats.envelope import Envelope, Heard, Linked, Moved, Told, Visited, partition_of, patient_key
 from monitor.formats.fhir import Visit
@@ -94,7 +93,6 @@ class Partition:
         self._watcher = watcher
         self._rules = {rule.id: rule for rule in way.loaded.rules}
         self._outcome = Outcome()
-        self._changed: dict[Case, CaseVerdict] = {}
         self._touched: dict[str, None] = {}
         """Patients whose facts may differ from those in the table."""
         self._left_out: set[str] = set()
@@ -124,7 +122,7 @@ class Partition:
         state = cell.unpack_state(found) if found is not None else None
         self._is_new = state is None or state.digest != way.loaded.digest
         """Whether the rules in use have not been written into the table yet."""
-        self._has_other_rules = self._is_new
+        self._has_other_rules = state is not None and self._is_new
         generation = 0 if state is None else state.generation + self._is_new
         self._has_heard = False
         self._runs = cell.unpack_runs(table[cell.FEEDS]) if cell.FEEDS in table else {}
@@ -199,11 +197,11 @@ class Partition:
 
     def warm(self, most: int) -> None:
         """Look at so many of the journeys in the table: how they stand, what was told of them, when they are due."""
-        self._write_verdicts()
         tells_all = self._has_other_rules or self._feeds_turned()
         for patient in self._cold[-most:]:
             try:
-                before = self._before(patient)
+                may_come = self._had_future(patient)
+                before = self._cases_then(patient) if may_come else set()
                 keys, verdicts, alerts = self.engine.stands(patient)
             except Exception as error:  # noqa: BLE001 - as above
                 self._leave_out(patient, error)
@@ -215,7 +213,7 @@ class Partition:
             for verdict in verdicts:
                 if verdict.verdict == "open":
                     self.waiting.note(verdict.case, verdict)
-                if tells_all or _came_after(verdict, self._began):
+                if tells_all or may_come or _came_after(verdict, self._began):
                     self._outcome.verdicts[verdict.case] = verdict
             self._compare(alerts, self._told)
         del self._cold[-most:]
@@ -223,26 +221,30 @@ class Partition:
             self._end_of_warming()
 
     def _end_of_warming(self) -> None:
-        """What was told of patients of whom nothing is known now is told to be no more."""
-        self._withdraw(
-            [
-                each
-                for each in self._told.values()
-                if (self._way.number == 0 if each.rule == _FEED else self._is_mine(each.patient))
-            ]
-        )
-        for patient, cases in self._judged.items():
-            if self._is_mine(patient):
-                self._outcome.verdicts |= dict.fromkeys(cases)
+        """What was told, and of which nothing is known now, is told to be no more."""
+        told: defaultdict[str, list[Notice]] = defaultdict(list)
+        for each in self._told.values():
+            told[each.patient].append(each)
+        for patient in told.keys() | self._judged.keys():
+            if not (self._way.number == 0 if patient == "" else self._is_mine(patient)):
+                continue
+            _, verdicts, alerts = self.engine.stands(patient)
+            standing = {each.alert for each in alerts}
+            self._withdraw([each for each in told[patient] if each.alert not in standing])
+            gone = self._judged[patient] - {each.case for each in verdicts}
+            self._outcome.verdicts |= dict.fromkeys(gone)
         self._told = {}
         self._judged.clear()
 
-    def _before(self, patient: str) -> set[str]:
-        """The cases that there were when the table was written, and that may be gone: only facts of a time to come end one so."""
-        packed = self._shelf.packed(patient)
-        if patient in self._linked or all(each.occurred_at <= self._began for each in cell.facts_of(packed)):
-            return set()
-        then = self._make_engine(self.engine.generation, {patient: packed})
+    def _had_future(self, patient: str) -> bool:
+        """Whether there were facts of a time to come when the table was written: with them time may open and end any case."""
+        if patient in self._linked:  # it is in memory from the beginning, and tells what changes
+            return False
+        return any(each.occurred_at > self._began for each in cell.facts_of(self._shelf.packed(patient)))
+
+    def _cases_then(self, patient: str) -> set[str]:
+        """The cases that there were when the table was written."""
+        then = self._make_engine(self.engine.generation, {patient: self._shelf.packed(patient)})
         then.resume(self._began, ())
         return {each.case for each in then.stands(patient)[1]}
 
@@ -449,7 +451,6 @@ class Partition:
             gone |= dict.fromkeys(each.case for each in verdicts)
         self._tell(engine.load(patient, cell.pack_facts([each for each in facts if engine.keeps(each)])))
         _, verdicts, alerts = engine.stands(patient)
-        self._write_verdicts()
         self._outcome.verdicts |= gone | {each.case: each for each in verdicts}
         self._compare(alerts, before)
         self._withdraw(before.values())
@@ -520,7 +521,6 @@ class Partition:
             if packed != self._table.get(key, b"[]"):
                 self._put(key, packed)
         self._touched = {}
-        self._write_verdicts()
         outcome = self._outcome
         if self.engine.read_again:
             for verdict in self._read_again():
@@ -537,11 +537,6 @@ class Partition:
         self._moved = []
         self._outcome = Outcome()
         return outcome
-
-    def _write_verdicts(self) -> None:
-        for told in self._changed.values():
-            self._outcome.verdicts[told.case] = told
-        self._changed = {}
 
     def _read_again(self) -> Iterator[CaseVerdict]:
         """The verdicts of journeys that were read again: though they are the same, all else about them may differ."""
@@ -561,12 +556,8 @@ class Partition:
                 self._alert(change)
 
     def _verdict(self, change: VerdictChange) -> None:
-        case, told = change.of, self.engine.verdict(change.of)
-        if told is None:
-            self._changed.pop(case, None)
-            self._outcome.verdicts[id_of(case)] = None
-        else:
-            self._changed[case] = told
+        told = self.engine.verdict(change.of)
+        self._outcome.verdicts[id_of(change.of)] = told
         self._watcher.judged(change, told)
 
     def _alert(self, change: AlertChange) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +44,8 @@ from monitor.runtime.writer import pseudonym
 from monitor.settings import Cluster, Settings
 
 _TICK_SECONDS: Final = 0.05
+_GATHER_SECONDS: Final = 0.03
+"""How long records are gathered whose journeys are then written together."""
 _TIDY_SECONDS: Final = 1.0
 _COUNT_SECONDS: Final = 5.0
 """Between two counts of the open cases, of which there may be very many."""
@@ -50,7 +53,9 @@ _MARGIN: Final = timedelta(seconds=1)
 """How far clocks may be apart: what the broker stamps now may be so much earlier than now here."""
 _MOST_PENDING: Final = 1_000
 """Records that may wait for what comes of them to be sent."""
-_WARM_SECONDS: Final = 0.02
+_WARM_SECONDS: Final = 0.05
+_WARM_ALONE_SECONDS: Final = 0.5
+"""At a time, while nothing else is to be done: health is asked meanwhile."""
 _WARM_AT_ONCE: Final = 20
 _MOST_IN_MEMORY: Final = 5_000
 _PAUSED_SECONDS: Final = SESSION_SECONDS - 3
@@ -83,6 +88,8 @@ class _Share:
     pending: list[Callable[[], object]] = field(default_factory=list)
     rescued: list[Outcome] = field(default_factory=list)
     rejects: list[tuple[Record, Reject]] = field(default_factory=list)
+    taken: list[Event] = field(default_factory=list)
+    """Not counted yet."""
 
 
 class _Lost(Exception):  # noqa: N818 - it is no fault of ours
@@ -183,10 +190,9 @@ class Working:
             await self._use_next()
             self._check_pause()
             self._something.clear()
-            try:
-                await asyncio.wait_for(self._something.wait(), _TICK_SECONDS)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._something.wait(), _TICK_SECONDS if self._is_warm else 0)
+                await asyncio.sleep(_GATHER_SECONDS)
         await self._flush(stream)
 
     def _check_pause(self) -> None:
@@ -326,16 +332,13 @@ class Working:
         if why is not None:
             share.rejects.append((record, why))
         elif isinstance(envelope, Told):
-            self._took([envelope.event], at)
-
-    def _took(self, events: Sequence[Event], at: datetime) -> None:
-        self.counting.took(events, (), at)
+            share.taken.append(envelope.event)
 
     # Time
 
     def _look_at_clocks(self, stream: Stream) -> None:
         """Let time pass in each partition, as far as all is known that arrived until then; and warm those that are new."""
-        ends = monotonic() + _WARM_SECONDS
+        ends = monotonic() + (_WARM_SECONDS if self._pending else _WARM_ALONE_SECONDS)
         latest = self.clock.now() - _MARGIN
         for share in self._shares.values():
             seen = stream.seen(share.number)
@@ -364,7 +367,9 @@ class Working:
         for share in shares:
             outcomes = [*share.rescued, share.partition.drain()]
             rejects, pending = share.rejects, share.pending
-            share.rescued, share.rejects, share.pending = [], [], []
+            if share.taken:
+                self.counting.took(share.taken, (), self.clock.now())
+            share.rescued, share.rejects, share.pending, share.taken = [], [], [], []
             if not pending and not rejects and not any(outcomes):
                 continue
             done.append((share, pending, outcomes))
@@ -396,7 +401,7 @@ class Working:
                     self._told_all(outcomes)
             self.counting.wrote(monotonic() - began)
         self._room.set()
-        if began - self._tidied_at > _TIDY_SECONDS:
+        if began - self._tidied_at > _TIDY_SECONDS or not self._is_warm:
             self._tidied_at = began
             for share in shares:
                 if not share.pending:
