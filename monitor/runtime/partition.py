@@ -20,7 +20,7 @@ import msgspec
 from monitor.core.change import AlertChange, CaseVerdict, Change, VerdictChange, id_of
 from monitor.core.chart import linked_keys
 from monitor.core.engine import Engine
-from monitor.core.event import Event
+from monitor.core.event import EARLIEST, Event
 from monitor.core.feed import SHORT
 from monitor.core.rule import CaseRule
 from monitor.formats import fhir
@@ -103,6 +103,8 @@ class Partition:
         """At the beginning: cases of which verdicts were told, by patient, likewise."""
         self._told: dict[str, Notice] = {}
         """At the beginning: alerts as they were told before, until they have been compared."""
+        self._later: dict[str, tuple[int, datetime, int]] = {}
+        """Under which sequence alerts were told last, where that is later than the facts have it."""
         self._linked: set[str] = set()
         self._over: dict[str, datetime] = {}
         """Folded journeys in which nothing will happen any more, and since when."""
@@ -238,7 +240,7 @@ class Partition:
 
     def _had_future(self, patient: str) -> bool:
         """Whether there were facts of a time to come when the table was written: with them time may open and end any case."""
-        if patient in self._linked:  # it is in memory from the beginning, and tells what changes
+        if patient in self._linked or self._began == EARLIEST:  # it tells what changes; or nothing was told
             return False
         return any(each.occurred_at > self._began for each in cell.facts_of(self._shelf.packed(patient)))
 
@@ -397,22 +399,24 @@ class Partition:
         things as they were.
         """
         self._tell(self.engine.advance(self.engine.now[0]))
-        alerts: dict[str, AlertChange] = {}
+        alerts: dict[str, Notice] = {}
         cases: dict[str, None] = {}
         here = [key for key in sorted(keys, key=lambda key: (key == last, key)) if self._home(key) is None]
         for key in here:
             _, verdicts, stand = self.engine.stands(key)
-            alerts |= {each.alert: each for each in stand}
+            alerts |= {each.alert: self._as_told(each) for each in stand}
             cases |= dict.fromkeys(each.case for each in verdicts)
-        told = [msgspec.Raw(msgspec.json.encode(self._notice(each))) for each in alerts.values()]
+        told = [msgspec.Raw(msgspec.json.encode(each)) for each in alerts.values()]
         self._moved += cases
-        for key in here:
-            facts = cell.facts_of(self.engine.dump(key))
-            if key == last:
-                facts += more
-            if facts:
-                self._send(home, Moved(key, home, facts, told, list(cases)))
-                told, cases = [], {}
+        moving = [
+            Moved(key, home, cell.facts_of(self.engine.dump(key)) + (more if key == last else []))
+            for key in here
+        ]
+        moving = [each for each in moving if each.facts]
+        if moving:  # what was told is compared when all facts are there that it came of
+            moving[-1].alerts, moving[-1].cases = told, list(cases)
+        for each in moving:
+            self._send(home, each)
         for key in here:
             self.engine.forget(key)
             self._touched.pop(key, None)
@@ -447,7 +451,9 @@ class Partition:
         gone = dict.fromkeys(cases)
         for key in {patient, *linked_keys(facts)}:
             _, verdicts, alerts = engine.stands(key)
-            before |= {each.alert: self._notice(each) for each in alerts}
+            for each in map(self._as_told, alerts):
+                if each.alert not in before or each.sequence > before[each.alert].sequence:
+                    before[each.alert] = each
             gone |= dict.fromkeys(each.case for each in verdicts)
         self._tell(engine.load(patient, cell.pack_facts([each for each in facts if engine.keeps(each)])))
         _, verdicts, alerts = engine.stands(patient)
@@ -564,15 +570,27 @@ class Partition:
         was = self._told.pop(change.alert, None) if self._told else None
         if change.rule == _FEED and self._way.number != 0:
             return  # all partitions hear the same
-        if was is None or not _is_same(was, change):
-            self._tell_notice(self._notice(change), was)
+        self._tell_unless_same(change, was)
 
     def _compare(self, alerts: Iterable[AlertChange], told: dict[str, Notice]) -> None:
         """Tell how alerts stand where that differs from what was told; one that is over and was never told is no news."""
         for change in alerts:
             was = told.pop(change.alert, None)
-            if change.state == "firing" if was is None else not _is_same(was, change):
-                self._tell_notice(self._notice(change), was)
+            if was is not None or change.state == "firing":
+                self._tell_unless_same(change, was)
+
+    def _tell_unless_same(self, change: AlertChange, was: Notice | None) -> None:
+        now = self._notice(change)
+        if was is None or not _is_same(was, change):
+            self._tell_notice(now, was)
+        elif was.sequence > now.sequence:
+            self._later[change.alert] = was.sequence
+
+    def _as_told(self, change: AlertChange) -> Notice:
+        """How an alert stands, under the sequence under which it was told."""
+        told = self._notice(change)
+        told.sequence = max(told.sequence, self._later.get(change.alert, told.sequence))
+        return told
 
     def _withdraw(self, left: Iterable[Notice]) -> None:
         """Tell that alerts are withdrawn which were told, and of which nothing is known now."""
@@ -587,14 +605,19 @@ class Partition:
                     sequence=(self.engine.generation, now, 0),
                 )
                 self._tell_notice(changed, was)
+                self._later[was.alert] = changed.sequence
 
     def _tell_notice(self, told: Notice, was: Notice | None) -> None:
         """Send a notice, later in sequence than the one before it, though the facts put it earlier."""
-        if was is not None and told.sequence <= was.sequence:
-            generation, at, number = was.sequence
+        known = self._later.get(told.alert)
+        if was is not None and (known is None or known < was.sequence):
+            known = was.sequence
+        if known is not None and told.sequence <= known:
+            generation, at, number = known
             self.engine.generation = max(self.engine.generation, generation)
             later = (generation, at, number + 1)
             told.sequence = max(later, (self.engine.generation, self.engine.now[0], 0))
+            self._later[told.alert] = told.sequence
         self._outcome.notices.append(told)
         self._watcher.alerted(told)
 
@@ -625,6 +648,8 @@ class Partition:
             if each.due is None and not each.in_place:
                 self._over[each.patient] = now
         quiet_since = now - way.horizon
+        for alert in [alert for alert, (_, at, _) in self._later.items() if at < quiet_since]:
+            del self._later[alert]
         for keys in engine.over(quiet_since):
             self._forget(keys)
         self._forget([patient for patient, since in self._over.items() if since < quiet_since])
