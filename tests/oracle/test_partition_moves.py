@@ -1,0 +1,58 @@
+"""Journeys of several patients that move together: what was told of them stays told."""
+
+from datetime import timedelta
+
+from partitions import Cluster
+from strategies import START
+
+from monitor.core.event import Event
+from monitor.core.place import Registry
+from monitor.formats.envelope import partition_of
+from monitor.rulefile.load import load_rules
+from monitor.runtime.live import Loaded
+
+RULES = b"""
+rules:
+  - {id: answered, summary: s, severity: critical, when: {type: x}, expect: {type: y}, within: 2s, give_up: 1h}
+"""
+OF = 3
+
+
+def event(id_, type_, patient, seconds, **attributes):
+    at = START + timedelta(seconds=seconds)
+    return Event(id=id_, type=type_, patient=patient, occurred_at=at, arrived_at=at, attributes=attributes)
+
+
+def patients():
+    """Three, in order of their keys, of three partitions."""
+    homes = {partition_of(f"p{number}".encode(), OF): f"p{number}" for number in range(30)}
+    return sorted(homes.values())
+
+
+def lived(events):
+    rules, problems = load_rules([("rules.yaml", RULES)], None)
+    assert problems == []
+    cluster = Cluster(Loaded(rules, Registry(), "digest"), OF, START - timedelta(hours=1))
+    for each in events:
+        cluster.now = each.arrived_at
+        cluster.settle()
+        cluster.arrive(each)
+        cluster.settle()
+    return cluster
+
+
+def test_an_alert_still_fires_when_its_patients_move_on_together():
+    first, second, third = patients()
+    for alerting in (second, third):
+        cluster = lived(
+            [
+                event("1", "z", second, 0),
+                event("2", "z", third, 0.1),
+                event("3", "x", alerting, 1),
+                event("4", "merge", third, 10, into=second),
+                event("5", "merge", second, 20, into=first),
+            ]
+        )
+        assert [(each.state, each.reason) for each in cluster.notices.values()] == [("firing", None)]
+        said = [word for _, word in sorted(cluster.words.items(), key=lambda item: item[0][1])]
+        assert said == [("firing", 0, None)]
