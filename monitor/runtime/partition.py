@@ -227,6 +227,9 @@ class Partition:
         told: defaultdict[str, list[Notice]] = defaultdict(list)
         for each in self._told.values():
             told[each.patient].append(each)
+            self._later[each.alert] = (
+                each.sequence
+            )  # it may fire again: time told it that is later than the table's clock
         for patient in told.keys() | self._judged.keys():
             if not (self._way.number == 0 if patient == "" else self._is_mine(patient)):
                 continue

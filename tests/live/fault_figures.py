@@ -34,6 +34,29 @@ After a kill, what came and went between two batches need not have been told, bu
 change is the same as in the replay (`tests/live/test_export.py`). The other faults that are tried, with what must hold, are in `tests/acceptance/test_faults.py`: full, read-only, damaged and locked disks, a process that stands
 still, two hundred connections, half frames, slow senders, messages of 100 MB, and whatever bytes come.
 """
+KAFKA = """
+## On Kafka
+
+{runs} runs on one broker. Events come by `handoff ingest`, early, late, twice and in disorder, with poison among them, and in some runs with merges across partitions; workers are killed,
+join, leave and stand still for longer than their session, the broker is killed, and nobody works while deadlines pass. In each run, in the end:
+all that was acknowledged lies in the topic of events, and nothing else; verdicts, and alerts by id and state, are those of one pass over that topic;
+no sequence of an alert says two things. While facts are on their way between partitions an alert may be told that one pass does not know; it is withdrawn then, and counted here.
+
+| | in all | of one run, median | largest |
+| --- | --- | --- | --- |
+{rows}
+"""
+KAFKA_ROWS = {
+    "kills": "kills of workers and of the broker",
+    "moves": "workers that joined, left or stood still",
+    "events": "events acknowledged",
+    "sent_again": "events sent again",
+    "records": "records of the topic of events",
+    "cases": "cases",
+    "alerts": "alerts",
+    "passing": "of these, withdrawn and unknown to one pass",
+    "seconds": "seconds",
+}
 ROWS = {
     "kills": "kills",
     "messages": "messages acknowledged",
@@ -61,6 +84,16 @@ def page(runs):
     )
 
 
+def kafka(runs):
+    """What is said of the runs on Kafka."""
+    rows = [row(words, [run[name] for run in runs]) for name, words in KAFKA_ROWS.items()]
+    return KAFKA.format(runs=len(runs), rows="\n".join(rows)) if runs else ""
+
+
+def read(folder):
+    return [json.loads(each.read_text()) for each in sorted(folder.glob("*.json"))]
+
+
 def row(words, numbers):
     numbers = sorted(numbers)
     return f"| {words} | {sum(numbers):,.0f} | {numbers[len(numbers) // 2]:,.0f} | {numbers[-1]:,.0f} |"
@@ -68,5 +101,5 @@ def row(words, numbers):
 
 if __name__ == "__main__":
     folder, target = map(Path, sys.argv[1:])
-    target.write_text(page([json.loads(each.read_text()) for each in sorted(folder.glob("*.json"))]))
+    target.write_text(page(read(folder)) + kafka(read(folder / "kafka")))
     print(target)
