@@ -64,6 +64,18 @@ class Token(Model):
 class _TokensFile(Model):
     tokens: list[Token]
 
+    @model_validator(mode="after")
+    def _all_different(self) -> _TokensFile:
+        names, digests = set[str](), set[bytes]()
+        for number, each in enumerate(self.tokens):
+            if each.name in names:
+                refuse([(("tokens", number, "name"), "another token has this name")])
+            if each.digest() in digests:
+                refuse([(("tokens", number), "another line has the same token")])
+            names.add(each.name)
+            digests.add(each.digest())
+        return self
+
 
 class Who(NamedTuple):
     """Who asks."""

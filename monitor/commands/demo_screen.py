@@ -62,7 +62,7 @@ class Screen:
         """Take one change of an alert; what is known, or older, changes nothing."""
         of = alert["alert"]
         with self._alone:
-            if self._newest.get(of["alert"], [-1]) >= of["sequence"]:
+            if self._newest.get(of["alert"], [-1]) >= of["sequence"]:  # their times are as long as each other
                 return
             self._newest[of["alert"]] = of["sequence"]
             now, before = (self._firing, self._over) if _is_firing(alert) else (self._over, self._firing)

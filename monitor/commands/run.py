@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -127,10 +128,7 @@ def serve(
         service = Service(settings, loaded, clock)
     except (StoreError, TokensError) as error:
         raise Failed(UNABLE, str(error)) from error
-    try:
-        asyncio.run(_serve(service, access, beside))
-    except OSError as error:
-        raise Failed(UNABLE, f"cannot listen: {error.strerror or error}") from error
+    asyncio.run(_serve(service, access, beside))
     return FINE
 
 
@@ -142,9 +140,11 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     try:
-        await service.start()
+        with _listening("mllp", service.settings.mllp.host, service.settings.mllp.port):
+            await service.start()
         web = Web(make_app(_parts(service, access)), service.settings.http)
-        await web.start()
+        with _listening("http", service.settings.http.host, service.settings.http.port):
+            await web.start()
         _log.info("web_started", host=service.settings.http.host, port=web.port)
         companion = asyncio.create_task(_companion(service, web.port, beside, ended))
         await ended.wait()
@@ -156,6 +156,16 @@ async def _serve(
             raise outcome
     finally:
         await service.stop()
+
+
+@contextmanager
+def _listening(what: str, host: str, port: int) -> Iterator[None]:
+    """Says of a port that cannot be listened on which it is, and why."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        raise Failed(UNABLE, f"{what}: cannot listen on {host}:{port}: {why}") from error
 
 
 async def _companion(

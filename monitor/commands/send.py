@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, streams: Streams) -> int:
         raise Failed(UNABLE, str(unanswered)) from None
     finally:
         streams.say(_summary(tally))
-    return PROBLEMS if tally.refused else FINE
+    return PROBLEMS if tally.refused or not tally.sent else FINE
 
 
 def _messages(paths: list[str], streams: Streams) -> Iterator[bytes]:

@@ -49,6 +49,11 @@ _Found = list[Event] | Reject
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+WRONG_SOURCE: Final = "wrong-source"
+"""The reason of rejects that their sender was not allowed to send."""
+_NOT_ITS_SOURCE: Final = "this token may only send under the source that it was made for"
+
+
 class Sender(NamedTuple):
     """Who posts, as the token says."""
 
@@ -173,6 +178,8 @@ def make_router(
         if not content.strip():
             raise Refused(422, "there is no message in the body")
         messages = _read_hl7(content, intake.registry, _claim(sender, source))
+        if any(each.reject is not None and each.reject.reason == WRONG_SOURCE for each in messages):
+            raise Refused(403, _NOT_ITS_SOURCE)  # an acknowledgment would say that it was taken over
         try:
             await intake.take(messages)
         except NotTaken as error:
@@ -192,7 +199,7 @@ class _Claim(NamedTuple):
 
 def _claim(sender: Sender, source: str) -> _Claim:
     if sender.source is not None and source not in ("", sender.source):
-        raise Refused(403, "this token may only send under the source that it was made for")
+        raise Refused(403, _NOT_ITS_SOURCE)
     return _Claim(sender.source or source, sender.source)
 
 
@@ -204,8 +211,7 @@ def _claimed(found: _Found, claim: _Claim) -> _Found:
         if not event.source:
             event.source = intern(claim.default)
         elif claim.only is not None and event.source != claim.only:
-            detail = "this token may only send under the source that it was made for"
-            return Reject("wrong-source", detail, field="source")
+            return Reject(WRONG_SOURCE, _NOT_ITS_SOURCE, field="source")
     return found
 
 

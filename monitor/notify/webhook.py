@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from monitor.core.event import moment_text
 from monitor.notify.answer import bearer, client, post
 from monitor.notify.key import key
 from monitor.notify.notice import Delivery, Identifiers, Sees
@@ -67,8 +68,19 @@ def body(delivery: Delivery, identifiers: Identifiers) -> dict[str, Any]:
         "receiver": delivery.receiver,
         "title": subject(notice),
         "text": line(notice, identifiers),
-        "alert": shown(notice, identifiers),
+        "alert": _exact(msgspec.to_builtins(shown(notice, identifiers), builtin_types=(datetime,))),
     }
+
+
+def _exact(value: Any) -> Any:
+    """Times to the microsecond, always: so the sequences of an alert are in order as text, too."""
+    if isinstance(value, datetime):
+        return moment_text(value)
+    if isinstance(value, list | tuple):
+        return [_exact(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _exact(each) for name, each in value.items()}
+    return value
 
 
 def signed(content: bytes, secret: str, now: datetime) -> dict[str, str]:

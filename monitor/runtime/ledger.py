@@ -47,10 +47,13 @@ class Ledger:
         return asked
 
     def ask_retry_of(self, reason: str | None) -> int:
-        """Ask for all that were rejected for a reason, or for any, to be tried again; returns how many."""
+        """Ask for all that were rejected for a reason to be tried again; returns how many.
+
+        None: for any reason, but for those that their sender was not allowed to send.
+        """
         with self._alone, explained("write to", self._path):
             if reason is None:
-                return self._connection.execute(_ASK).rowcount
+                return self._connection.execute(f"{_ASK} AND reason != ?", (_FORBIDDEN,)).rowcount
             return self._connection.execute(f"{_ASK} AND reason = ?", (storable(reason),)).rowcount
 
     def close(self) -> None:
@@ -59,4 +62,5 @@ class Ledger:
             self._connection.close()
 
 
+_FORBIDDEN = "wrong-source"
 _ASK = "UPDATE rejects SET state = 'asked' WHERE state IN ('kept', 'asked')"

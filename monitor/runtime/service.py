@@ -179,7 +179,8 @@ class Service:
             self.metrics.rule_reloads.of("refused").inc()
             _log.error("rules_refused", file=first.file, line=first.line, count=len(wrong))
             return
-        self._warnings.pop("rules", None)
+        if self._warnings.pop("rules", None) is not None:
+            _log.info("rules_in_order", rules=len(loaded.rules))
         self.metrics.rules_refused.set(0)
         if loaded.digest == self._live.loaded.digest:
             return

@@ -47,8 +47,8 @@ def test_the_body_is_the_alert_with_what_the_receiver_may_see(server):
     }
     assert (alert["patient"], alert["encounter"], alert["pseudonym"]) == ("", None, "k3j2abcdef")
     assert (alert["state"], alert["level"], alert["from"]) == ("firing", 0, "ed")
-    assert alert["due_at"] == "2026-01-06T18:43:00Z"
-    assert alert["sequence"] == [1, "2026-01-06T18:43:00Z", 0]
+    assert alert["due_at"] == "2026-01-06T18:43:00.000000Z"
+    assert alert["sequence"] == [1, "2026-01-06T18:43:00.000000Z", 0]
     assert "1000091" not in request.body.decode()
 
 
