@@ -37,8 +37,10 @@ class State(msgspec.Struct):
     clock: datetime
     """The engine's, when this was written."""
     digest: str
-    """Of the rules in use."""
+    """Of the rules by which all journeys have been looked at."""
     generation: int
+    told_until: datetime | None = None
+    """Until when all is told that time alone brings; not given: until the clock. Journeys that nobody has looked at keep it back."""
 
 
 class Moved(msgspec.Struct):

@@ -123,7 +123,7 @@ class Partition:
         found = table.get(cell.STATE)
         state = cell.unpack_state(found) if found is not None else None
         self._is_new = state is None or state.digest != way.loaded.digest
-        """Whether the rules in use have not been written into the table yet."""
+        """Whether the rules in use have not been written into the table yet, for not all has been looked at by them."""
         self._has_other_rules = state is not None and self._is_new
         generation = 0 if state is None else state.generation + self._is_new
         self._has_heard = False
@@ -132,7 +132,9 @@ class Partition:
         self.engine = self._make_engine(generation, self._shelf)
         if state is not None:
             self.engine.resume(state.clock, ())
-        self._began = self.engine.now[0]
+        self._began = state.told_until if state is not None and state.told_until else self.engine.now[0]
+        """Until when earlier owners have told all that time alone brings."""
+        self._before = state
         for source, runs in self._runs.items():
             self.engine.heard(source, runs)
 
@@ -243,12 +245,14 @@ class Partition:
 
     def _had_future(self, patient: str) -> bool:
         """Whether there were facts of a time to come when the table was written: with them time may open and end any case."""
-        if patient in self._linked or self._began == EARLIEST:  # it tells what changes; or nothing was told
+        if patient in self._linked:  # it tells what changes
             return False
         return any(each.occurred_at > self._began for each in cell.facts_of(self._shelf.packed(patient)))
 
     def _cases_then(self, patient: str) -> set[str]:
         """The cases that there were when the table was written."""
+        if self._began == EARLIEST:
+            return set()
         then = self._make_engine(self.engine.generation, {patient: self._shelf.packed(patient)})
         then.resume(self._began, ())
         return {each.case for each in then.stands(patient)[1]}
@@ -537,15 +541,21 @@ class Partition:
         if self._has_heard:
             self._put(cell.FEEDS, cell.pack_runs(self._runs))
             self._has_heard = False
-        if outcome.cells or self._is_new:
-            digest, engine = self._way.loaded.digest, self.engine
-            self._put(cell.STATE, cell.pack_state(cell.State(engine.now[0], digest, engine.generation)))
-            self._is_new = False
+        if outcome.cells or (self._is_new and self.is_warm):
+            self._put(cell.STATE, cell.pack_state(self._state()))
+            self._is_new = self._is_new and not self.is_warm
         for case, told in [*outcome.verdicts.items(), *((case, None) for case in self._moved)]:
             self.waiting.note(case, told)
         self._moved = []
         self._outcome = Outcome()
         return outcome
+
+    def _state(self) -> cell.State:
+        """How far all is told; as it was, until every journey has been looked at: another owner may have to begin that anew."""
+        present = cell.State(self.engine.now[0], self._way.loaded.digest, self.engine.generation)
+        if self.is_warm:
+            return present
+        return msgspec.structs.replace(self._before or present, clock=present.clock, told_until=self._began)
 
     def _read_again(self) -> Iterator[CaseVerdict]:
         """The verdicts of journeys that were read again: though they are the same, all else about them may differ."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from monitor.core.change import CaseVerdict
 from monitor.core.event import Event
@@ -17,6 +18,8 @@ from monitor.formats.reject import Reject
 from monitor.notify.notice import Notice
 from monitor.runtime.live import Loaded
 from monitor.runtime.partition import Partition, Way
+
+_MOMENT: Final = timedelta(microseconds=1)
 
 
 class Died(Exception):
@@ -116,11 +119,11 @@ class Cluster:
         self.finish(number)
 
     def tick(self) -> None:
-        """Move all clocks to the present, of partitions in which nothing waits."""
+        """Move the clocks of partitions in which nothing waits as far as no record can come any more: to just before now."""
         waiting = self.waiting()
         for number, partition in enumerate(self.live):
             if number not in waiting:
-                partition.advance(self.now)
+                partition.advance(self.now - _MOMENT)
                 partition.warm(1)
                 self.finish(number)
 
@@ -179,7 +182,11 @@ class Cluster:
             if event.arrived_at <= until:
                 self.arrive(event, listened)
                 self.settle()
-        self.now = max(self.now, until)
+        self.end(until)
+
+    def end(self, until: datetime) -> None:
+        """Nothing more comes; let the clocks go on."""
+        self.now = max(self.now, until + _MOMENT)
         self.settle()
 
     def arrive(self, event: Event, listened: Iterable[str] = ()) -> None:
