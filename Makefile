@@ -1,6 +1,6 @@
 # From a bare Python 3.11 with pip: `make test`, `make demo` and `make report` set up all that they need.
 .DEFAULT_GOAL := test
-.PHONY: setup check test test-acceptance test-faults demo report picture bench bench-live format clean
+.PHONY: setup check test test-acceptance test-cluster test-faults demo report picture bench bench-live format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,6 +30,9 @@ test: check  ## the whole suite but for what needs real outside services; under 
 
 test-acceptance: setup  ## the product as its users get it: the wheel in a fresh environment, real services
 	$(BIN)/pytest -m acceptance -n 0 tests/acceptance
+
+test-cluster: setup  ## workers on a real Kafka, killed too; part of test-acceptance once `handoff worker` is finished
+	$(BIN)/pytest -m cluster -n 0 tests/acceptance
 
 # As many seeds of kills as are worth a claim, about half an hour of two cores; docs/reference/faults.md is written of what they came to.
 HANDOFF_FAULT_SEEDS ?= 100

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "live"))
 import kafka_faults
 
 pytestmark = [
-    pytest.mark.acceptance,
+    pytest.mark.cluster,
     # kafka-python leaves the sockets of failed connections to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning"),
 ]

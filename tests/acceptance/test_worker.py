@@ -27,7 +27,7 @@ from monitor.runtime.working import Verdict
 from monitor.settings import Cluster
 
 pytestmark = [
-    pytest.mark.acceptance,
+    pytest.mark.cluster,
     # kafka-python leaves the sockets of failed connections to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning"),
 ]
