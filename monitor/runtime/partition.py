@@ -435,6 +435,8 @@ class Partition:
         if home is not None:
             moved.home = home
             self._send(home, moved)
+            if not self._has_facts(moved.patient):  # what comes later for the patient comes this way, too
+                self._put(cell.journey_key(moved.patient), cell.pack_moved(home))
             return
         told = [msgspec.json.decode(raw, type=Notice) for raw in moved.alerts]
         key = cell.journey_key(moved.patient)

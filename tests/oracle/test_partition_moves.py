@@ -56,3 +56,15 @@ def test_an_alert_still_fires_when_its_patients_move_on_together():
         assert [(each.state, each.reason) for each in cluster.notices.values()] == [("firing", None)]
         said = [word for _, word in sorted(cluster.words.items(), key=lambda item: item[0][1])]
         assert said == [("firing", 0, None)]
+
+
+def test_what_comes_later_takes_the_same_way_as_facts_that_moved_twice():
+    first, second, third = patients()
+    cluster = lived(
+        [
+            event("1", "merge", first, 0, into=second),
+            event("2", "merge", third, 10, into=second),
+            event("3", "x", third, 20),
+        ]
+    )
+    assert [each.patient for each in cluster.verdicts.values()] == [second]
