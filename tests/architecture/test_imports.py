@@ -1,7 +1,6 @@
 """Who may import what. The direction of our own imports is kept by import-linter (`make check`)."""
 
 import ast
-import re
 import sys
 import tomllib
 from pathlib import Path
