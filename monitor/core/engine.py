@@ -489,7 +489,8 @@ class Engine:
         """Let everything happen that happens before a clock, in order; then stand at it."""
         changes: list[Change] = []
         due = self._due
-        self._wake(clock)
+        is_settled = not (self._touched or self._to_read or (due and due[0][:2] <= self.now))
+        self._wake(clock, is_settled=is_settled)
         if self._touched or self._to_read:
             self._settle(changes)
         while due and due[0] < clock:
@@ -540,14 +541,18 @@ class Engine:
             self._alarm_of[patient] = clock
             heapq.heappush(self._alarms, (*clock, patient))
 
-    def _wake(self, before: Clock) -> None:
-        """Unfold the journeys in which something is due before a clock."""
+    def _wake(self, before: Clock, *, is_settled: bool = False) -> None:
+        """Unfold the journeys in which something is due before a clock. `is_settled`: all that happens at this one has happened."""
         alarms = self._alarms
         while alarms and alarms[0] < before:
             at, phase, patient = heapq.heappop(alarms)
             if self._alarm_of.get(patient) == (at, phase):
                 del self._alarm_of[patient]
-            self._chart(patient)
+            if patient in self._shelf:
+                past = self._unfolded(self._shelf.pop(patient))
+                if is_settled:
+                    past._settle([])
+                self._adopt(past)
 
     # Reading a chart from its facts
 

@@ -402,6 +402,22 @@ def test_linked_journeys_that_are_over_can_be_forgotten():
     assert (watching.in_memory, standing(watching)) == (0, [])
 
 
+def test_a_journey_that_is_folded_in_the_instant_in_which_its_feed_is_back_is_given_up_in_time():
+    registry = Registry.model_validate({"sources": {"lab": {"silent_after": "20m"}}})
+    waits = expect(within="30m", give_up="20m", feeds=["lab"])
+    beats = [at(minute, "heartbeat", patient="-", source="lab") for minute in (0, 5)]
+    back = at(50, "heartbeat", patient="-", source="lab")
+    engine = Engine([waits], registry, listened=["lab"])
+    changes = []
+    for event in (*beats, at(0, "ask", arrived=5), back):
+        changes += engine.observe(event)
+    changes += engine.advance(moment(50))
+    [(patient, due, _)] = engine.fold(moment(100))
+    assert (patient, due) == ("p", (moment(50), 1))
+    changes += engine.advance(moment(60))
+    assert [each for each in told(changes) if each.startswith("50 ")][-1] == "50 resolved missed"
+
+
 # -- use ---------------------------------------------------------------------------------------------------
 
 
