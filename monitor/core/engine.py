@@ -453,17 +453,21 @@ class Engine:
             past.advance(self.now[0])
             yield from past._charts.values()
 
-    def _unfolded(self, folded: bytes) -> Engine:
-        """A journey's own engine, at this clock but for what happens at it."""
-        return self._past(_unpacker.decode(folded), self.now)
+    def _unfolded(self, folded: bytes, *, is_settled: bool = False) -> Engine:
+        """A journey's own engine, at this clock; what happens at it has happened if it `is_settled`."""
+        return self._past(_unpacker.decode(folded), self.now, is_settled=is_settled)
 
-    def _past(self, events: Sequence[Event], until: Clock | None = None) -> Engine:
+    def _past(
+        self, events: Sequence[Event], until: Clock | None = None, *, is_settled: bool = False
+    ) -> Engine:
         """An engine with the same rules that has lived through some events, given by arrival, and stands at the last or later."""
         past = Engine([], self._book.registry, generation=self.generation)
         past._book = self._book
         past._relive(events, self.feeds)
         if until is not None:
             past._run_until(until)
+        if is_settled:
+            past._settle([])
         return past
 
     def _adopt(self, past: Engine) -> None:
@@ -549,10 +553,7 @@ class Engine:
             if self._alarm_of.get(patient) == (at, phase):
                 del self._alarm_of[patient]
             if patient in self._shelf:
-                past = self._unfolded(self._shelf.pop(patient))
-                if is_settled:
-                    past._settle([])
-                self._adopt(past)
+                self._adopt(self._unfolded(self._shelf.pop(patient), is_settled=is_settled))
 
     # Reading a chart from its facts
 
