@@ -553,7 +553,8 @@ class Engine:
             if self._alarm_of.get(patient) == (at, phase):
                 del self._alarm_of[patient]
             if patient in self._shelf:
-                self._adopt(self._unfolded(self._shelf.pop(patient), is_settled=is_settled))
+                is_after = is_settled and (at, phase) > self.now
+                self._adopt(self._unfolded(self._shelf.pop(patient), is_settled=is_after))
 
     # Reading a chart from its facts
 
