@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from kafka_broker import KafkaProducer
 
+from monitor.core.event import moment_text
 from monitor.runtime import topics
 from monitor.settings import Cluster
 
@@ -110,7 +111,7 @@ def told(web):
 
 
 def names(notices):
-    return [(each.alert, msgspec.to_builtins(each.sequence[1])) for each in notices]
+    return [(each.alert, moment_text(each.sequence[1])) for each in notices]
 
 
 def in_order(found):

@@ -7,10 +7,12 @@ and addresses of the containers are replaced by those of this machine; nothing e
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -80,6 +82,8 @@ class Stack:
                 process.kill()
                 process.wait()
                 print(f"{name} did not end by itself\n{self.said(name)}", file=sys.stderr)
+            with suppress(ProcessLookupError):  # a container ends with all that runs in it
+                os.killpg(process.pid, signal.SIGKILL)
 
     # Before
 
@@ -166,6 +170,7 @@ class Stack:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
 
     def run(self, name):
