@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import signal
 from pathlib import Path
 
 from monitor.board.app import Parts, make_app
 from monitor.board.auth import Access, Tokens, TokensError
 from monitor.board.server import Web
 from monitor.commands.run import SETTINGS_FILE, settings_of
+from monitor.commands.serving import ended_by_signals, listening
 from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams
 from monitor.commands.topics import cluster_of, refuse_differences
 from monitor.ingest.body import Limits
@@ -74,14 +74,13 @@ def _registry_of(settings: Settings, streams: Streams) -> Loaded:
 
 
 async def _serve(service: Ingesting, access: Access) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+    ended = ended_by_signals()
     try:
-        await service.start()
+        with listening("mllp", service.settings.mllp.host, service.settings.mllp.port):
+            await service.start()
         web = Web(make_app(_parts(service, access)), service.settings.http)
-        await web.start()
+        with listening("http", service.settings.http.host, service.settings.http.port):
+            await web.start()
         _log.info("web_started", host=service.settings.http.host, port=web.port)
         await ended.wait()
         _log.info("service_stopping")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 from pathlib import Path
 
 from monitor.board.app import Parts, make_app
@@ -12,6 +11,7 @@ from monitor.board.auth import Access, Tokens, TokensError
 from monitor.board.desk import Desk
 from monitor.board.server import Web
 from monitor.commands.run import SETTINGS_FILE, loaded_of, settings_of
+from monitor.commands.serving import ended_by_signals, listening
 from monitor.commands.streams import FINE, UNABLE, Failed, Streams
 from monitor.commands.topics import cluster_of, refuse_differences
 from monitor.log import get_logger, logged_to
@@ -60,14 +60,12 @@ def run(args: argparse.Namespace, streams: Streams) -> int:
 
 
 async def _serve(service: NotifyService, access: Access) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+    ended = ended_by_signals()
     try:
         service.start()
         web = Web(make_app(parts_of(service, access)), service.settings.http)
-        await web.start()
+        with listening("http", service.settings.http.host, service.settings.http.port):
+            await web.start()
         _log.info("web_started", host=service.settings.http.host, port=web.port)
         await ended.wait()
         _log.info("service_stopping")

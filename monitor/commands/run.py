@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +14,7 @@ from monitor.board.auth import Access, Tokens, TokensError
 from monitor.board.desk import Desk
 from monitor.board.server import Web
 from monitor.commands.arguments import moment
+from monitor.commands.serving import ended_by_signals, listening
 from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Streams
 from monitor.core.text import found
 from monitor.ingest.body import Limits
@@ -135,15 +134,12 @@ def serve(
 async def _serve(
     service: Service, access: Access, beside: Callable[[Service, int], Awaitable[None]] | None
 ) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+    ended = ended_by_signals()
     try:
-        with _listening("mllp", service.settings.mllp.host, service.settings.mllp.port):
+        with listening("mllp", service.settings.mllp.host, service.settings.mllp.port):
             await service.start()
         web = Web(make_app(_parts(service, access)), service.settings.http)
-        with _listening("http", service.settings.http.host, service.settings.http.port):
+        with listening("http", service.settings.http.host, service.settings.http.port):
             await web.start()
         _log.info("web_started", host=service.settings.http.host, port=web.port)
         companion = asyncio.create_task(_companion(service, web.port, beside, ended))
@@ -156,16 +152,6 @@ async def _serve(
             raise outcome
     finally:
         await service.stop()
-
-
-@contextmanager
-def _listening(what: str, host: str, port: int) -> Iterator[None]:
-    """Says of a port that cannot be listened on which it is, and why."""
-    try:
-        yield
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-        raise Failed(UNABLE, f"{what}: cannot listen on {host}:{port}: {why}") from error
 
 
 async def _companion(

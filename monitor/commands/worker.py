@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +13,7 @@ from monitor.board.app import Parts, make_app
 from monitor.board.auth import Access
 from monitor.board.server import Web
 from monitor.commands.run import SETTINGS_FILE, loaded_of, settings_of
+from monitor.commands.serving import ended_by_signals, listening
 from monitor.commands.streams import FINE, UNABLE, USAGE, Failed, Streams
 from monitor.commands.topics import cluster_of, refuse_differences
 from monitor.log import get_logger, logged_to
@@ -73,13 +73,11 @@ def _secret_of(cluster: Cluster) -> bytes:
 
 
 async def _serve(make: Callable[[], Working]) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+    ended = ended_by_signals()
     service = make()
     web = Web(make_app(_parts(service)), service.settings.http)
-    await web.start()
+    with listening("http", service.settings.http.host, service.settings.http.port):
+        await web.start()
     try:
         _log.info("web_started", host=service.settings.http.host, port=web.port)
         service.start()
