@@ -124,7 +124,7 @@ def test_other_rules_are_taken_while_it_runs_and_wrong_ones_are_not(tmp_path):
     rules = tmp_path / "rules.yaml"
     with running(tmp_path, rules=RULES.replace("15m", "60m")) as service, service.sender() as sender:
         sender.send(adt("m-1", at=minutes_ago(30)))
-        assert service.metric("handoff_open_cases", rule="triage") == 1
+        eventually(lambda: service.metric("handoff_open_cases", rule="triage") == 1, "the open case")
         assert service.alerts() == []
 
         rules.write_text(RULES)
