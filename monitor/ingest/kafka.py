@@ -1,15 +1,13 @@
 """Messages from a Kafka topic: read as one member of a group, handed over, and only then committed.
 
 An offset is committed when all before it is on disk, so a crash or a change in the group makes messages come twice, never not at
-all. kafka-python is imported only once a topic is to be read; its calls block, so they are made in a thread of their own.
+all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, Never
@@ -18,32 +16,17 @@ from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.formats import canonical, hl7, mllp
 from monitor.formats.reject import Reject
-from monitor.ingest.brokers import ANSWER_MILLISECONDS, Complaints, Trouble, connected, why
+from monitor.ingest.brokers import ANSWER_MILLISECONDS, Trouble
+from monitor.ingest.group import Blocking, GroupConsumer, Partition, Record, on_change, take_part
 from monitor.ingest.intake import LARGEST_BATCH, Intake, Message, NotTaken
 from monitor.settings import Kafka
-
-Partition = Any
-"""A `kafka.TopicPartition`; the library has no types."""
-Record = Any
-"""A `ConsumerRecord` of the library."""
 
 _NO_CONTENT: Final = Reject("no-content", "the Kafka message has no value, so it says nothing")
 
 _POLL_MILLISECONDS: Final = 500
-_GOODBYE_MILLISECONDS: Final = 1_500
-_SESSION_MILLISECONDS: Final = 10_000
-"""A reader that died is missed after so long; until then nobody else reads its partitions."""
-_METADATA_MILLISECONDS: Final = 30_000
-"""New partitions are found within so long."""
-_FETCH_BYTES: Final = 8 * 2**20
-_QUIET_POLLS: Final = 10
-"""After so many polls that brought nothing it is asked whether the brokers are still there."""
-_FAILURES: Final = 20
-"""After so many that were hoped to pass, one after the other, the connection is made anew."""
 _STAY_SECONDS: Final = 3.0
 """While messages wait to be taken over, the group learns so often that its member lives."""
-_FIRST_WAIT_SECONDS: Final = 1.0
-_LONGEST_WAIT_SECONDS: Final = 30.0
+_TRY_AGAIN_SECONDS: Final = 1.0
 
 
 async def read(source: Kafka, intake: Intake, on_problem: Callable[[str | None], None]) -> Never:
@@ -52,39 +35,25 @@ async def read(source: Kafka, intake: Intake, on_problem: Callable[[str | None],
     `on_problem` learns what is wrong, without patients, whenever that changes; None: all is well. Whatever happens, reading
     goes on or, after waits of 1 to 30 seconds, begins again where the committed offsets say.
     """
-    loop = asyncio.get_running_loop()
-    tell = _on_change(on_problem)
-    wait = _FIRST_WAIT_SECONDS
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        blocking = partial(loop.run_in_executor, thread)
-        while True:
-            member = _Member(source)
-            try:
-                await blocking(member.join)
-                wait = _FIRST_WAIT_SECONDS
-                while True:
-                    batch: _Batch = await blocking(member.next, intake.registry)
-                    tell(_about(source, member.trouble))
-                    if batch.messages:
-                        await _hand_over(batch.messages, intake, partial(blocking, member.stay))
-                        await blocking(member.commit, batch.offsets)
-            except Exception as error:  # noqa: BLE001 - whatever a broker does to the library, the service goes on
-                tell(_about(source, member.reason(error)))
-            finally:
-                await blocking(member.leave)
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+    tell = on_change(on_problem)
 
+    async def once(blocking: Blocking, is_well: Callable[[], None]) -> None:
+        member = _Member(source)
+        try:
+            await blocking(member.join)
+            is_well()
+            while True:
+                batch: _Batch = await blocking(member.next, intake.registry)
+                tell(_about(source, member.consumer.trouble))
+                if batch.messages:
+                    await _hand_over(batch.messages, intake, partial(blocking, member.stay))
+                    await blocking(member.commit, batch.offsets)
+        except Exception as error:  # noqa: BLE001 - whatever a broker does to the library, the service goes on
+            tell(_about(source, member.consumer.reason(error)))
+        finally:
+            await blocking(member.consumer.leave)
 
-def _on_change(tell: Callable[[str | None], None]) -> Callable[[str | None], None]:
-    told: list[str | None] = []
-
-    def changed(text: str | None) -> None:
-        if told != [text]:
-            told[:] = [text]
-            tell(text)
-
-    return changed
+    await take_part(once)
 
 
 def _about(source: Kafka, trouble: str | None) -> str | None:
@@ -103,7 +72,7 @@ async def _hand_over(
             return taking.result()
         except NotTaken:
             await stay()
-            await asyncio.sleep(_FIRST_WAIT_SECONDS)
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
         finally:
             taking.cancel()
 
@@ -119,94 +88,37 @@ class _Member:
 
     def __init__(self, source: Kafka) -> None:
         self._source = source
-        self._client_id = f"handoff-monitor.{source.topic}"
-        self._complaints = Complaints(self._client_id)
-        self._consumer: Any = None
+        self.consumer = GroupConsumer(source, source.topic, f"handoff-monitor.{source.topic}", source.group)
         self._held: dict[Partition, list[Record]] = {}
         """What came and has not been given out yet."""
         self._uncommitted: dict[Partition, Any] = {}
         self._read_to: dict[Partition, int] = {}
-        self._quiet = 0
-        self._failures = 0
-        self.trouble: str | None = None
-        """Why nothing comes, while it is hoped that this passes."""
 
     def join(self) -> None:
         """Raises what the library, the system or `Trouble` has to say when that is not possible."""
-        self._complaints.listen()
-        self._consumer = self._connected()
-        if not self._consumer.partitions_for_topic(self._source.topic):
+        self.consumer.connect()
+        if not self.consumer.has_topic:
             raise Trouble("there is no such topic, or it may not be read")
-
-    def _connected(self) -> Any:
-        from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
-
-        return connected(
-            KafkaConsumer,
-            self._source,
-            self._source.topic,
-            client_id=self._client_id,
-            group_id=self._source.group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
-            session_timeout_ms=_SESSION_MILLISECONDS,
-            metadata_max_age_ms=_METADATA_MILLISECONDS,
-            fetch_max_bytes=_FETCH_BYTES,
-            metrics_enabled=False,
-        )
+        self.consumer.client.subscribe([self._source.topic])
 
     def next(self, registry: Registry) -> _Batch:
-        """What came, within half a second or some: at most `LARGEST_BATCH` messages, or none.
-
-        The library mends most of what breaks by itself, and who leaves a group in a hurry holds up the others; so an error
-        that may pass is only raised after it came again and again.
-        """
-        from kafka.errors import KafkaError  # type: ignore[import-untyped]  # noqa: PLC0415
-
-        try:
+        """What came, within half a second or some: at most `LARGEST_BATCH` messages, or none."""
+        batch = _Batch([], {})
+        with self.consumer.patient(_POLL_MILLISECONDS):
             if self._uncommitted:
                 self.commit({})
             self._held = self._held or self._polled()
             batch = self._batch(self._held, registry)
-        except KafkaError as error:
-            self._failures += 1
-            if not error.retriable or self._failures > _FAILURES:
-                raise
-            self.trouble = self.reason(error)
-            time.sleep(_POLL_MILLISECONDS / 1000)
-            return _Batch([], {})
-        self._held = {}
+            self._held = {}
         return batch
 
     def _polled(self) -> dict[Partition, list[Record]]:
-        self._consumer.resume(*self._consumer.paused())
-        records: dict[Partition, list[Record]] = self._consumer.poll(
-            timeout_ms=_POLL_MILLISECONDS, max_records=LARGEST_BATCH
-        )
-        self._quiet += 1
-        if not records and self._quiet < _QUIET_POLLS:
-            return records
-        if not records:
-            self._ask()
-        self._quiet = 0
-        self._failures = 0
-        self.trouble = None
-        self._complaints.last = ""
-        return records
-
-    def _ask(self) -> None:
-        """Whether the brokers are still there: without it their silence is like that of a feed in which nothing happens.
-
-        Not by the connection to the group's coordinator: there an answer may wait until all members have joined.
-        """
-        from kafka import TopicPartition  # noqa: PLC0415
-
-        self._consumer.end_offsets([TopicPartition(self._source.topic, 0)], timeout_ms=ANSWER_MILLISECONDS)
+        client = self.consumer.client
+        client.resume(*client.paused())
+        return self.consumer.poll(_POLL_MILLISECONDS, LARGEST_BATCH)
 
     def _batch(self, records: dict[Partition, list[Record]], registry: Registry) -> _Batch:
-        from kafka import OffsetAndMetadata  # noqa: PLC0415
+        from kafka import OffsetAndMetadata  # type: ignore[import-untyped]  # noqa: PLC0415
 
         messages = []
         offsets = {}
@@ -223,10 +135,12 @@ class _Member:
         """A reject for messages that the brokers deleted before the group had read them: they kept them for too short a time."""
         if self._read_to.get(partition) == first:
             return []
-        committed = self._consumer.committed(partition, timeout_ms=ANSWER_MILLISECONDS)
+        committed = self.consumer.client.committed(partition, timeout_ms=ANSWER_MILLISECONDS)
         if committed is None or committed >= first:
             return []
-        begins = self._consumer.beginning_offsets([partition], timeout_ms=ANSWER_MILLISECONDS)[partition]
+        begins = self.consumer.client.beginning_offsets([partition], timeout_ms=ANSWER_MILLISECONDS)[
+            partition
+        ]
         expected = max(committed, self._read_to.get(partition, 0))
         if begins <= expected:
             return []  # gaps are normal: markers of transactions, and what compaction leaves out
@@ -237,36 +151,26 @@ class _Member:
     def stay(self) -> None:
         """Take part in the group without asking for more."""
         with suppress(Exception):  # who cannot stay now will find out at the next poll
-            self._consumer.pause(*self._consumer.assignment())
-            for partition, records in self._consumer.poll(timeout_ms=100).items():
+            self.consumer.client.pause(*self.consumer.client.assignment())
+            for partition, records in self.consumer.client.poll(timeout_ms=100).items():
                 # Partitions that came to us in this very poll were not paused yet.
                 self._held.setdefault(partition, []).extend(records)
 
     def commit(self, offsets: dict[Partition, Any]) -> None:
         """What cannot be committed now is when more comes; what is not ours any more, those read again who have it now."""
-        from kafka.errors import (  # noqa: PLC0415
+        from kafka.errors import (  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
             CommitFailedError,
             KafkaTimeoutError,
             RebalanceInProgressError,
         )
 
         self._uncommitted |= offsets
-        ours = self._consumer.assignment()
+        ours = self.consumer.client.assignment()
         kept = {partition: offset for partition, offset in self._uncommitted.items() if partition in ours}
         with suppress(KafkaTimeoutError):
             with suppress(CommitFailedError, RebalanceInProgressError):
-                self._consumer.commit(kept, timeout_ms=ANSWER_MILLISECONDS)
+                self.consumer.client.commit(kept, timeout_ms=ANSWER_MILLISECONDS)
             self._uncommitted = {}
-
-    def leave(self) -> None:
-        self._complaints.end()
-        if self._consumer is not None:
-            with suppress(Exception):  # brokers that are gone need no goodbye
-                self._consumer.close(autocommit=False, timeout_ms=_GOODBYE_MILLISECONDS)
-
-    def reason(self, error: Exception) -> str:
-        """What an error means, without anything of a message."""
-        return why(error, self._source, self._complaints)
 
 
 def _messages(record: Record, format_: Literal["json", "hl7"], registry: Registry) -> list[Message]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from monitor.ingest import kafka
 from monitor.ingest.brokers import Trouble
@@ -18,8 +18,9 @@ from monitor.runtime.counting import Counting
 from monitor.runtime.kafka_intake import KafkaIntake
 from monitor.runtime.lane import Lane
 from monitor.runtime.live import Loaded
-from monitor.runtime.rules import load, watched
-from monitor.runtime.service import mllp_limits, tell
+from monitor.runtime.rules import load_again, watched
+from monitor.runtime.service import mllp_limits
+from monitor.runtime.tasks import Tasks
 from monitor.runtime.topics import differences
 from monitor.runtime.watch import watch
 from monitor.settings import Cluster, Settings
@@ -46,7 +47,7 @@ class Ingesting:
         self._lane = Lane(self._sending)
         self._troubles: dict[str, str] = {}
         self._warnings: dict[str, str] = {}
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks = Tasks(self._troubles)
         self._mllp: MllpServer | None = None
         self._answered_at: float | None = None
         self.mllp_port = 0
@@ -63,16 +64,16 @@ class Ingesting:
         """Begin. Raises `OSError` where it cannot listen."""
         self._answered_at = asyncio.get_running_loop().time()
         self._lane.start()
-        self._begin(self._look_around(), "health")
-        self._begin(self._ask_brokers(), "brokers")
+        self._tasks.begin(self._look_around(), "health")
+        self._tasks.begin(self._ask_brokers(), "brokers")
         mllp = self.settings.mllp
         server = MllpServer(self._lane, self.counting, self.clock.now, mllp_limits(self.settings))
         tls = None if mllp.tls is None else server_tls(mllp.tls.certificate, mllp.tls.key, mllp.tls.client_ca)
         self.mllp_port = await server.start(mllp.host, mllp.port, tls)
         self._mllp = server
         for number, topic in enumerate(self.settings.kafka):
-            self._begin(kafka.read(topic, self._lane, self._warner(f"kafka-{number}")), "kafka")
-        self._begin(watch(watched((), self.settings.microsystems), self.reload), "watcher")
+            self._tasks.begin(kafka.read(topic, self._lane, self._warner(f"kafka-{number}")), "kafka")
+        self._tasks.begin(watch(watched((), self.settings.microsystems), self.reload), "watcher")
         _log.info("service_started", host=mllp.host, port=self.mllp_port)
 
     async def stop(self) -> None:
@@ -80,38 +81,16 @@ class Ingesting:
         try:
             if self._mllp is not None:
                 await self._mllp.stop()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._tasks.end()
         finally:  # its thread would keep the process from ending
             await self._lane.stop()
             await asyncio.to_thread(self._sending.close)
         _log.info("service_stopped")
 
-    def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        """None of these tasks ends by itself, unless it failed."""
-        if task.cancelled():
-            return
-        error = task.exception()
-        self._troubles[task.get_name()] = f"it ended ({type(error).__name__}); start the service again"
-        _log.error("part_failed", what=task.get_name(), exc_info=error)
-
     async def reload(self) -> None:
         """Read the registry again; with an error the old one stays in use."""
-        loaded, wrong = await asyncio.to_thread(load, (), self.settings.microsystems)
-        tell(wrong)
-        if loaded is None:
-            first = next(each for each in wrong if each.severity == "error")
-            self._warnings["registry"] = f"the old one is in use: {first.file}:{first.line}: {first.message}"
-            self.metrics.rule_reloads.of("refused").inc()
-            return
-        self._warnings.pop("registry", None)
-        if loaded.digest == self._loaded.digest:
+        loaded = await load_again((), self.settings.microsystems, self._warnings, self.metrics)
+        if loaded is None or loaded.digest == self._loaded.digest:
             return
         self._loaded = loaded
         self._sending.registry = loaded.registry

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from monitor.core.rule import RuleBase
 from monitor.log import count_dropped, get_logger
@@ -28,9 +28,9 @@ from monitor.runtime.live import Loaded
 from monitor.runtime.notifying import relay_alerts
 from monitor.runtime.reader import Reader
 from monitor.runtime.relay import Relay
-from monitor.runtime.rules import load, watched
-from monitor.runtime.service import tell
+from monitor.runtime.rules import load_again, watched
 from monitor.runtime.share import Shares
+from monitor.runtime.tasks import Tasks
 from monitor.runtime.watch import watch
 from monitor.settings import Cluster, Settings
 
@@ -76,7 +76,7 @@ class NotifyService:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._warnings: dict[str, str] = {}
         self._problems = {"kafka": _JOINING}
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks = Tasks(self._problems)
         self._use(loaded)
         self.metrics.read_from(list, self._pending)
         count_dropped(self.metrics.log_fields_dropped.inc)
@@ -90,13 +90,15 @@ class NotifyService:
     def start(self) -> None:
         """Begin: first the ways out, then the way in."""
         self._loop = asyncio.get_running_loop()
-        self._begin(self._notifier.run(), "notifier")
-        self._begin(self._look_around(), "health")
-        self._begin(watch(watched(self.settings.rules, self.settings.microsystems), self.reload), "watcher")
+        self._tasks.begin(self._notifier.run(), "notifier")
+        self._tasks.begin(self._look_around(), "health")
+        self._tasks.begin(
+            watch(watched(self.settings.rules, self.settings.microsystems), self.reload), "watcher"
+        )
         relay = relay_alerts(
             self._cluster, self._relay, list(self.settings.sinks), self._kafka_troubled, self._store_troubled
         )
-        self._begin(relay, "kafka")
+        self._tasks.begin(relay, "kafka")
         _log.info("service_started", rules=len(self.rules))
 
     async def stop(self) -> None:
@@ -106,9 +108,8 @@ class NotifyService:
             if not await asyncio.to_thread(self._is_due):
                 break
             await asyncio.sleep(0.1)
-        for task in reversed(self._tasks):  # Kafka first, which still asks how far the deliveries have come
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._tasks.end(but="notifier")  # Kafka still asks how far the deliveries have come
+        await self._tasks.end()
         for each in (self.reader, self.ledger, self._deliveries, self._kept):
             with suppress(StoreError):
                 each.close()
@@ -119,37 +120,17 @@ class NotifyService:
             return any(self._deliveries.due(sink, 1) for sink in self.settings.sinks)
         return False
 
-    def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        """None of these tasks ends by itself, unless it failed."""
-        if task.cancelled():
-            return
-        error = task.exception()
-        self._problems[task.get_name()] = f"it ended ({type(error).__name__}); start the notifier again"
-        _log.error("part_failed", what=task.get_name(), exc_info=error)
-
     # Rules
 
     async def reload(self) -> None:
         """Read rules and registry again, for whom they name; with an error the old ones stay in use."""
-        loaded, wrong = await asyncio.to_thread(load, self.settings.rules, self.settings.microsystems)
-        tell(wrong)
-        if loaded is None:
-            first = next(each for each in wrong if each.severity == "error")
-            self._warnings["rules"] = f"the old rules are in use: {first.file}:{first.line}: {first.message}"
-            self.metrics.rules_refused.set(1)
-            self.metrics.rule_reloads.of("refused").inc()
+        settings = self.settings
+        loaded = await load_again(settings.rules, settings.microsystems, self._warnings, self.metrics)
+        if loaded is None or loaded.digest == self._loaded.digest:
             return
-        self._warnings.pop("rules", None)
-        self.metrics.rules_refused.set(0)
-        if loaded.digest != self._loaded.digest:
-            self._use(loaded)
-            self.metrics.rule_reloads.of("taken").inc()
-            _log.info("rules_reloaded", rules=len(loaded.rules))
+        self._use(loaded)
+        self.metrics.rule_reloads.of("taken").inc()
+        _log.info("rules_reloaded", rules=len(loaded.rules))
 
     def _use(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -169,7 +150,7 @@ class NotifyService:
 
     def is_alive(self) -> bool:
         """Whether all that was begun goes on."""
-        return self._loop is not None and not any(task.done() for task in self._tasks)
+        return self._tasks.all_go_on
 
     def problems(self) -> list[tuple[str, str]]:
         """What keeps it from telling of alerts."""

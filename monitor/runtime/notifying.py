@@ -2,44 +2,26 @@
 
 A partition is read from its beginning by whoever is given it. What is committed, with its metadata, says how far each sink has
 delivered it (`share`). So nothing is lost with a notifier or its disk, nobody is left without the end of what they were told,
-and what was delivered is not told again, but for what was under way. The calls of kafka-python block, so they are made in a
-thread of their own.
+and what was delivered is not told again, but for what was under way.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final, Never
 
 import msgspec
 
-from monitor.ingest.brokers import ANSWER_MILLISECONDS, Complaints, Trouble, connected, why
+from monitor.ingest.brokers import ANSWER_MILLISECONDS, Trouble
+from monitor.ingest.group import Blocking, GroupConsumer, Partition, on_change, take_part
 from monitor.runtime.database import StoreError
 from monitor.runtime.relay import Record, Relay
 from monitor.runtime.share import NEVER, Told
 from monitor.settings import Cluster
 
-Partition = Any
-"""A `kafka.TopicPartition`; the library has no types."""
-
 _POLL_MILLISECONDS: Final = 250
 _AT_ONCE: Final = 1_000
-_GOODBYE_MILLISECONDS: Final = 1_500
-_SESSION_MILLISECONDS: Final = 10_000
-"""A notifier that died is missed after so long; until then nobody delivers what is of its partitions."""
-_METADATA_MILLISECONDS: Final = 30_000
-_FETCH_BYTES: Final = 8 * 2**20
-_QUIET_POLLS: Final = 20
-"""After so many polls that brought nothing it is asked whether the brokers are still there."""
-_FAILURES: Final = 20
-"""After so many that were hoped to pass, one after the other, the connection is made anew."""
-_FIRST_WAIT_SECONDS: Final = 1.0
-_LONGEST_WAIT_SECONDS: Final = 30.0
 _LONGEST_METADATA: Final = 4_000
 """Bytes; brokers take 4,096 with an offset, unless they are told otherwise."""
 
@@ -58,95 +40,56 @@ async def relay_alerts(
     `on_problem` learns what is wrong with Kafka whenever that changes, None: all is well; `on_store` what is wrong with the
     disk. Whatever happens, it begins again after waits of 1 to 30 seconds; who cannot write leaves their partitions to others.
     """
-    loop = asyncio.get_running_loop()
-    tell = _on_change(on_problem)
-    wait = _FIRST_WAIT_SECONDS
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        blocking = partial(loop.run_in_executor, thread)
-        while True:
-            member = _Member(cluster, relay, sinks)
-            try:
-                await blocking(member.join)
-                on_store(None)
-                while True:
-                    await blocking(member.go_on)
-                    if member.trouble is not None or member.is_in_group:
-                        tell(member.trouble)
-                    if member.is_in_group:
-                        wait = _FIRST_WAIT_SECONDS
-            except StoreError as error:
-                on_store(error)
-            except Exception as error:  # noqa: BLE001 - whatever a broker does to the library, the service goes on
-                tell(member.reason(error))
-            finally:
-                await blocking(member.leave)
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+    tell = on_change(on_problem)
 
+    async def once(blocking: Blocking, is_well: Callable[[], None]) -> None:
+        member = _Member(cluster, relay, sinks)
+        try:
+            await blocking(member.join)
+            on_store(None)
+            while True:
+                await blocking(member.go_on)
+                if member.consumer.trouble is not None or member.is_in_group:
+                    tell(member.consumer.trouble)
+                if member.is_in_group:
+                    is_well()
+        except StoreError as error:
+            on_store(error)
+        except Exception as error:  # noqa: BLE001 - whatever a broker does to the library, the service goes on
+            tell(member.consumer.reason(error))
+        finally:
+            await blocking(member.leave)
 
-def _on_change(tell: Callable[[str | None], None]) -> Callable[[str | None], None]:
-    told: list[str | None] = []
-
-    def changed(text: str | None) -> None:
-        if told != [text]:
-            told[:] = [text]
-            tell(text)
-
-    return changed
+    await take_part(once)
 
 
 class _Member:
     """A member of the group. All of it blocks; it is called by one thread at a time."""
 
     def __init__(self, cluster: Cluster, relay: Relay, sinks: Collection[str]) -> None:
-        self._cluster = cluster
         self._topic = cluster.topic("alerts")
         self._relay = relay
         self._sinks = sinks
-        self._client_id = f"handoff-notify.{cluster.prefix}"
-        self._complaints = Complaints(self._client_id)
-        self._consumer: Any = None
+        prefix = cluster.prefix
+        self.consumer = GroupConsumer(cluster, self._topic, f"handoff-notify.{prefix}", f"{prefix}-notify")
         self._read: set[Partition] = set()
         """Partitions that are ours, and that are read from where we want it."""
-        self._quiet = 0
-        self._failures = 0
         self.is_in_group = False
-        self.trouble: str | None = None
-        """Why nothing comes, while it is hoped that this passes."""
 
     def join(self) -> None:
         """Raises `StoreError`, and what the library, the system or `Trouble` has to say when that is not possible."""
-        self._relay.begin()
-        self._complaints.listen()
-        self._consumer = self._connected()
-        if not self._consumer.partitions_for_topic(self._topic):
-            raise Trouble(
-                f"there is no topic {self._topic}, or it may not be read (`handoff topics` makes it)"
-            )
-        self._consumer.subscribe(
-            [self._topic], listener=_listener(self._given_up, self._taken_away, self._given)
-        )
-
-    def _connected(self) -> Any:
-        from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
-        from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[import-untyped]  # noqa: PLC0415
+        from kafka.coordinator.assignors.cooperative_sticky import (  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
             CooperativeStickyAssignor,
         )
 
-        return connected(
-            KafkaConsumer,
-            self._cluster,
-            client_id=self._client_id,
-            group_id=f"{self._cluster.prefix}-notify",
-            partition_assignment_strategy=[CooperativeStickyAssignor],
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
-            session_timeout_ms=_SESSION_MILLISECONDS,
-            metadata_max_age_ms=_METADATA_MILLISECONDS,
-            fetch_max_bytes=_FETCH_BYTES,
-            metrics_enabled=False,
+        self._relay.begin()
+        self.consumer.connect(partition_assignment_strategy=[CooperativeStickyAssignor])
+        if not self.consumer.has_topic:
+            raise Trouble(
+                f"there is no topic {self._topic}, or it may not be read (`handoff topics` makes it)"
+            )
+        self.consumer.client.subscribe(
+            [self._topic], listener=_listener(self._given_up, self._taken_away, self._given)
         )
 
     def go_on(self) -> None:
@@ -154,40 +97,11 @@ class _Member:
 
         An error of Kafka that may pass is only raised after it came again and again; meanwhile what was taken is delivered.
         """
-        from kafka.errors import KafkaError  # type: ignore[import-untyped]  # noqa: PLC0415
-
-        try:
-            self._take(self._polled())
+        with self.consumer.patient(_POLL_MILLISECONDS):
+            self._take(self.consumer.poll(_POLL_MILLISECONDS, _AT_ONCE))
             self._follow()
             self._relay.look_around()
             self._commit()
-        except KafkaError as error:
-            self._failures += 1
-            if not error.retriable or self._failures > _FAILURES:
-                raise
-            self.trouble = self.reason(error)
-            time.sleep(_POLL_MILLISECONDS / 1000)
-
-    def _polled(self) -> dict[Partition, list[Any]]:
-        records: dict[Partition, list[Any]] = self._consumer.poll(
-            timeout_ms=_POLL_MILLISECONDS, max_records=_AT_ONCE
-        )
-        self._quiet += 1
-        if not records and self._quiet < _QUIET_POLLS:
-            return records
-        if not records:
-            self._ask()
-        self._quiet = 0
-        self._failures = 0
-        self.trouble = None
-        self._complaints.last = ""
-        return records
-
-    def _ask(self) -> None:
-        """Whether the brokers are still there: without it their silence is like that of a hospital in which nothing is late."""
-        from kafka import TopicPartition  # noqa: PLC0415
-
-        self._consumer.end_offsets([TopicPartition(self._topic, 0)], timeout_ms=ANSWER_MILLISECONDS)
 
     def _take(self, records: dict[Partition, list[Any]]) -> None:
         for partition, found in records.items():
@@ -197,7 +111,7 @@ class _Member:
         for partition in list(self._read):
             if self._relay.is_current(partition.partition):
                 continue
-            position = self._consumer.position(partition, timeout_ms=ANSWER_MILLISECONDS)
+            position = self.consumer.client.position(partition, timeout_ms=ANSWER_MILLISECONDS)
             if position is not None:
                 self._relay.reached(partition.partition, position)
 
@@ -207,9 +121,9 @@ class _Member:
         """Begin to read partitions that are now ours, and let go of those that are not."""
         from kafka.structs import MemberState  # type: ignore[import-untyped]  # noqa: PLC0415
 
-        if self._consumer.group_metadata().state != MemberState.STABLE:
+        if self.consumer.client.group_metadata().state != MemberState.STABLE:
             return
-        assigned = set(self._consumer.assignment())
+        assigned = set(self.consumer.client.assignment())
         ours = {partition.partition for partition in assigned}
         self._relay.close([number for number in self._relay.partitions() if number not in ours])
         for partition in assigned - self._read:
@@ -217,7 +131,7 @@ class _Member:
         self.is_in_group = True
 
     def _open(self, partition: Partition) -> None:
-        consumer = self._consumer
+        consumer = self.consumer.client
         committed = consumer.committed(partition, metadata=True, timeout_ms=ANSWER_MILLISECONDS)
         [end] = consumer.end_offsets([partition], timeout_ms=ANSWER_MILLISECONDS).values()
         offset = self._relay.open(partition.partition, end, _told_of(committed, self._sinks))
@@ -234,7 +148,7 @@ class _Member:
         offsets = _offsets(self._relay.to_commit(), self._read.intersection(partitions))
         self._taken_away(partitions)
         with suppress(Exception):
-            self._consumer.commit_async(offsets)
+            self.consumer.client.commit_async(offsets)
 
     def _taken_away(self, partitions: Collection[Partition]) -> None:
         """They went to others, while we were not heard."""
@@ -249,33 +163,26 @@ class _Member:
 
     def _commit(self) -> None:
         """While the members of the group change it may be refused; then later, or by whoever has the partition by then."""
-        from kafka.errors import CommitFailedError, RebalanceInProgressError  # noqa: PLC0415
+        from kafka.errors import CommitFailedError, RebalanceInProgressError  # type: ignore[import-untyped]  # noqa: PLC0415
 
         told = self._relay.to_commit()
         offsets = _offsets(told, list(self._read))
         if not offsets:
             return
         with suppress(CommitFailedError, RebalanceInProgressError):
-            self._consumer.commit(offsets, timeout_ms=ANSWER_MILLISECONDS)
+            self.consumer.client.commit(offsets, timeout_ms=ANSWER_MILLISECONDS)
             self._relay.committed({each.partition: told[each.partition] for each in offsets})
 
     def leave(self) -> None:
-        self._complaints.end()
-        if self._consumer is None:
-            return
-        with suppress(Exception):  # brokers that are gone need no goodbye
-            self._commit()
-        with suppress(Exception):
-            self._consumer.close(autocommit=False, timeout_ms=_GOODBYE_MILLISECONDS)
-
-    def reason(self, error: Exception) -> str:
-        """What an error means, without anything of a record."""
-        return why(error, self._cluster, self._complaints)
+        if self.consumer.client is not None:
+            with suppress(Exception):  # brokers that are gone need no goodbye
+                self._commit()
+        self.consumer.leave()
 
 
 def _offsets(told: Mapping[int, Told], partitions: Collection[Partition]) -> dict[Partition, Any]:
     """What to commit: the lowest offset that a sink has not delivered, and in the metadata that of each."""
-    from kafka import OffsetAndMetadata  # noqa: PLC0415
+    from kafka import OffsetAndMetadata  # type: ignore[import-untyped]  # noqa: PLC0415
 
     offsets = {}
     for partition in partitions:

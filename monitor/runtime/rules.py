@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib import metadata
@@ -9,12 +10,15 @@ from io import BytesIO
 
 from monitor.core.place import Registry
 from monitor.ingest.files import PACK, Unreadable, rule_files, whole
+from monitor.log import get_logger
+from monitor.metrics import Metrics
 from monitor.report.rules import places_text, registry_places
 from monitor.rulefile.load import load_registry, load_rules
 from monitor.rulefile.problem import Problem, in_order
 from monitor.runtime.live import Loaded
 
 _NOTHING = BytesIO()  # a service reads no rules from its standard input
+_log = get_logger("rules")
 
 
 def load(paths: Sequence[str], microsystems: str | None) -> tuple[Loaded | None, list[Problem]]:
@@ -35,6 +39,38 @@ def load(paths: Sequence[str], microsystems: str | None) -> tuple[Loaded | None,
     return Loaded(rules, registry, _digest([registry_bytes, *(content for _, content in files)])), in_order(
         problems
     )
+
+
+async def load_again(
+    paths: Sequence[str], microsystems: str | None, warnings: dict[str, str], metrics: Metrics
+) -> Loaded | None:
+    """The same for a service at work. None with an error: the old ones stay in use, and the service says so, until all is in order."""
+    loaded, wrong = await asyncio.to_thread(load, paths, microsystems)
+    tell(wrong)
+    if loaded is None:
+        first = next(each for each in wrong if each.severity == "error")
+        warnings["rules"] = f"the old rules are in use: {first.file}:{first.line}: {first.message}"
+        metrics.rules_refused.set(1)
+        metrics.rule_reloads.of("refused").inc()
+        _log.error("rules_refused", file=first.file, line=first.line, count=len(wrong))
+        return None
+    if warnings.pop("rules", None) is not None:
+        _log.info("rules_in_order", rules=len(loaded.rules))
+    metrics.rules_refused.set(0)
+    return loaded
+
+
+def tell(wrong: Sequence[Problem]) -> None:
+    """Write down what is wrong with rules or registry."""
+    for each in wrong:
+        _log.warning(
+            "rules_problem",
+            file=each.file,
+            line=each.line,
+            column=each.column,
+            code=each.code,
+            why=each.message,
+        )
 
 
 def watched(paths: Sequence[str], microsystems: str | None) -> list[str]:

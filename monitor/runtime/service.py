@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,6 @@ from monitor.notify.notice import Notice
 from monitor.notify.notifier import Notifier
 from monitor.notify.routing import Router, problems
 from monitor.notify.sinks import make_sinks
-from monitor.rulefile.problem import Problem
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
 from monitor.runtime.database import StoreError, size_of
@@ -29,8 +28,9 @@ from monitor.runtime.lane import Lane
 from monitor.runtime.ledger import Ledger
 from monitor.runtime.live import Live, Loaded
 from monitor.runtime.reader import Reader
-from monitor.runtime.rules import load, watched
+from monitor.runtime.rules import load_again, watched
 from monitor.runtime.store import Store
+from monitor.runtime.tasks import Tasks
 from monitor.runtime.watch import watch
 from monitor.settings import Settings
 
@@ -76,7 +76,7 @@ class Service:
             self.counting.sent,
         )
         self._warnings: dict[str, str] = {}
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks = Tasks(self.counting.problems)
         self._mllp: MllpServer | None = None
         self.mllp_port = 0
         self._answered_at = 0.0
@@ -103,18 +103,20 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._answered_at = self._loop.time()
         self._lane.start()
-        self._begin(self._notifier.run(), "notifier")
-        self._begin(self._look_around(), "health")
+        self._tasks.begin(self._notifier.run(), "notifier")
+        self._tasks.begin(self._look_around(), "health")
         mllp = self.settings.mllp
         server = MllpServer(self._lane, self.counting, self.clock.now, mllp_limits(self.settings))
         tls = None if mllp.tls is None else server_tls(mllp.tls.certificate, mllp.tls.key, mllp.tls.client_ca)
         self.mllp_port = await server.start(mllp.host, mllp.port, tls)
         self._mllp = server
         for place in self.settings.follow:
-            self._begin(follow.follow(place.path, self._lane, self._unreadable), "follower")
+            self._tasks.begin(follow.follow(place.path, self._lane, self._unreadable), "follower")
         for number, topic in enumerate(self.settings.kafka):
-            self._begin(kafka.read(topic, self._lane, self._warner(f"kafka-{number}")), "kafka")
-        self._begin(watch(watched(self.settings.rules, self.settings.microsystems), self.reload), "watcher")
+            self._tasks.begin(kafka.read(topic, self._lane, self._warner(f"kafka-{number}")), "kafka")
+        self._tasks.begin(
+            watch(watched(self.settings.rules, self.settings.microsystems), self.reload), "watcher"
+        )
         _log.info("service_started", host=mllp.host, port=self.mllp_port, rules=len(self.rules))
 
     async def until_begun(self) -> None:
@@ -126,7 +128,7 @@ class Service:
         try:
             if self._mllp is not None:
                 await self._mllp.stop()
-            await _cancelled(self._tasks[1:])
+            await self._tasks.end(but="notifier")
         finally:  # its thread would keep the process from ending
             await self._lane.stop()
         await self._parted()
@@ -143,46 +145,20 @@ class Service:
             if not await asyncio.to_thread(self._is_due):
                 break
             await asyncio.sleep(0.1)
-        await _cancelled(self._tasks)
+        await self._tasks.end()
 
     def _is_due(self) -> bool:
         with suppress(StoreError):  # what waits there is sent at the next start
             return any(self._deliveries.due(sink, 1) for sink in self.settings.sinks)
         return False
 
-    def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        """None of these tasks ends by itself, unless it failed."""
-        if task.cancelled():
-            return
-        error = task.exception()
-        self.counting.problems[task.get_name()] = (
-            f"it ended ({type(error).__name__}); start the service again"
-        )
-        _log.error("part_failed", what=task.get_name(), exc_info=error)
-
     # Rules
 
     async def reload(self) -> None:
         """Read rules and registry again; with an error the old ones stay in use."""
-        paths = self.settings.rules, self.settings.microsystems
-        loaded, wrong = await asyncio.to_thread(load, *paths)
-        tell(wrong)
-        if loaded is None:
-            first = next(each for each in wrong if each.severity == "error")
-            self._warnings["rules"] = f"the old rules are in use: {first.file}:{first.line}: {first.message}"
-            self.metrics.rules_refused.set(1)
-            self.metrics.rule_reloads.of("refused").inc()
-            _log.error("rules_refused", file=first.file, line=first.line, count=len(wrong))
-            return
-        if self._warnings.pop("rules", None) is not None:
-            _log.info("rules_in_order", rules=len(loaded.rules))
-        self.metrics.rules_refused.set(0)
-        if loaded.digest == self._live.loaded.digest:
+        settings = self.settings
+        loaded = await load_again(settings.rules, settings.microsystems, self._warnings, self.metrics)
+        if loaded is None or loaded.digest == self._live.loaded.digest:
             return
         await self._lane.begin_again(lambda: self._live.use(loaded))
         self._use(loaded)
@@ -297,12 +273,6 @@ class Service:
         return warn
 
 
-async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def mllp_limits(settings: Settings) -> Limits:
     mllp = settings.mllp
     return Limits(
@@ -311,15 +281,3 @@ def mllp_limits(settings: Settings) -> Limits:
         idle_after=mllp.idle_after.total_seconds(),
         message_within=mllp.message_within.total_seconds(),
     )
-
-
-def tell(wrong: Sequence[Problem]) -> None:
-    for each in wrong:
-        _log.warning(
-            "rules_problem",
-            file=each.file,
-            line=each.line,
-            column=each.column,
-            code=each.code,
-            why=each.message,
-        )

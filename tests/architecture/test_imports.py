@@ -18,6 +18,7 @@ RESERVED = {
     "httpx": {"notify/answer.py"},
     "kafka": {
         "ingest/brokers.py",
+        "ingest/group.py",
         "ingest/kafka.py",
         "runtime/kafka_intake.py",
         "runtime/notifying.py",

@@ -161,7 +161,7 @@ def test_a_service_whose_store_fails_at_the_start_is_well_once_it_does_not(tmp_p
             await service.until_begun()
             await service.intake.take([Message(origin="http", content=b"", events=[event("1", "depart")])])
             assert service.problems() == []
-            assert [task for task in service._tasks if task.done()] == []
+            assert service._tasks.all_go_on
         finally:
             await service.stop()
 

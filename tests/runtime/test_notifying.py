@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from test_relay import OTHER, World
 
+from monitor.ingest import group
 from monitor.runtime import notifying
 from monitor.runtime.database import StoreError
 from monitor.settings import Cluster
@@ -103,8 +104,8 @@ class Topic:
 @pytest.fixture
 def topic(monkeypatch):
     topic = Topic()
-    monkeypatch.setattr(notifying, "connected", lambda *_, **__: Consumer(topic))
-    monkeypatch.setattr(notifying, "_FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(group, "connected", lambda *_, **__: Consumer(topic))
+    monkeypatch.setattr(group, "_FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setattr(notifying, "_POLL_MILLISECONDS", 1)
     return topic
 
