@@ -114,13 +114,13 @@ _CHANGES: Final = frozenset({"UPDATE", "CANCEL", "DELETE"})
 _TEST_CODES: Final = frozenset({"T", "D"})
 
 
-def decode(message: bytes, registry: Registry) -> list[Event] | Reject:
-    """The events of one raw message (see `mllp.messages`), or why it cannot be used.
+def decode(message: bytes | Message, registry: Registry) -> list[Event] | Reject:
+    """The events of one message, raw (see `mllp.messages`) or as it was read, or why it cannot be used.
 
     An empty list is a message that is in order and says nothing about a journey: any that is not ADT, and an
     unknown trigger or a status of beds without a patient. Never raises.
     """
-    found = read(message)
+    found = read(message) if isinstance(message, bytes) else message
     if isinstance(found, Reject):
         return found
     code, trigger = found.kind()

@@ -244,7 +244,7 @@ _CONDITIONS: Final = {
     "bad-time": "102^Data type error^HL70357",
 }
 _CONDITION: Final = "207^Application internal error^HL70357"
-_UNREADABLE: Final = Message(["MSH|^~\\&|"], Separators("|", "^", "~", "\\", "&"))
+UNREADABLE: Final = Message(["MSH|^~\\&|"], Separators("|", "^", "~", "\\", "&"))
 """Stands in for a message whose header cannot be read."""
 _LONGEST_HEADER: Final = 4096
 _NO_FRAME_BYTES: Final = dict.fromkeys(b"\x0b\x1c")
@@ -270,7 +270,7 @@ TOO_MANY: Final = Reject(
 def header(message: bytes) -> Message:
     """The MSH segment of a message; an empty one where it cannot be read. Never raises, whatever the bytes are."""
     found = read(_beginning(message))
-    return _UNREADABLE if isinstance(found, Reject) else found
+    return UNREADABLE if isinstance(found, Reject) else found
 
 
 def _beginning(message: bytes) -> bytes:
@@ -343,41 +343,34 @@ def acknowledge(
     """
     sent = header(message) if isinstance(message, bytes) else message
     field, component = sent.separators.field, sent.separators.component
+    escapes = _escapes(sent.separators)
     _, trigger = sent.kind()
-    msh = [""] * 13
-    msh[0] = "MSH"
-    msh[2] = "".join(sent.separators[1:])
-    msh[3:5], msh[5:7] = _raw(sent, 5, 6), _raw(sent, 3, 4)
-    msh[7] = at.strftime("%Y%m%d%H%M%S%z")
-    msh[9] = component.join(("ACK", trigger, "ACK")) if trigger else "ACK"
-    msh[10] = _plain(control_id, sent)
-    msh[11] = _raw(sent, 11)[0] or "P"
-    msh[12] = _raw(sent, 12)[0] or "2.5"
-    lines = [field.join((msh[0], *msh[2:]))]
-    reason = f"{error.reason}: {error.detail}" if error else ""
-    lines.append(field.join(("MSA", code, _raw(sent, 10)[0], _plain(reason, sent))).rstrip(field))
+    kind = component.join(("ACK", trigger, "ACK")) if trigger else "ACK"
+    parties = [_raw(sent, number) for number in (5, 6, 3, 4)]
+    reason = f"{error.reason}: {error.detail}".translate(escapes) if error else ""
+    marks = "".join(sent.separators[1:])
+    made_at, number = at.strftime("%Y%m%d%H%M%S%z"), control_id.translate(escapes)
+    processing, version = _raw(sent, 11) or "P", _raw(sent, 12) or "2.5"
+    lines = [
+        field.join(("MSH", marks, *parties, made_at, "", kind, number, processing, version)),
+        field.join(("MSA", code, _raw(sent, 10), reason)).rstrip(field),
+    ]
     if error:
         location = component.join((error.segment or "", "1", (error.field or "").partition("-")[2]))
         condition = _CONDITIONS.get(error.reason, _CONDITION).replace("^", component)
         where = location.rstrip(component) if error.segment else ""
-        lines.append(field.join(("ERR", "", where, condition, "E", "", "", _plain(reason, sent))))
-    return "".join(f"{line}\r" for line in lines).encode("utf-8", "replace")
+        lines.append(field.join(("ERR", "", where, condition, "E", "", "", reason)))
+    return ("\r".join(lines) + "\r").encode("utf-8", "replace")
 
 
-def _raw(message: Message, *numbers: int) -> list[str]:
-    """Fields of MSH as they were sent, so that what goes back is equal to what came; no byte in them may end a frame."""
-    fields = [message.msh[number] if number < len(message.msh) else "" for number in numbers]
-    return [field.translate(_NO_FRAME_BYTES) for field in fields]
+def _raw(message: Message, number: int) -> str:
+    """A field of MSH as it was sent, so that what goes back is equal to what came; no byte in it may end a frame."""
+    found = message.msh[number] if number < len(message.msh) else ""
+    return found if found.isalnum() else found.translate(_NO_FRAME_BYTES)
 
 
-def _plain(text: str, message: Message) -> str:
-    """`text` escaped for this message's delimiters."""
-    marks = message.separators
-    names = {
-        marks.escape: "E",
-        marks.field: "F",
-        marks.component: "S",
-        marks.repetition: "R",
-        marks.subcomponent: "T",
-    }
-    return "".join(f"{marks.escape}{names[each]}{marks.escape}" if each in names else each for each in text)
+@lru_cache(maxsize=64)
+def _escapes(marks: Separators) -> dict[int, str]:
+    """What stands for the delimiters in text of ours."""
+    names = zip(marks, "FSRET", strict=True)
+    return {ord(mark): f"{marks.escape}{name}{marks.escape}" for mark, name in names}

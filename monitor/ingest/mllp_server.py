@@ -25,7 +25,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.formats import hl7, mllp
-from monitor.formats.hl7_message import Message as Header
+from monitor.formats.hl7_message import Message as Sent
+from monitor.formats.hl7_message import read
 from monitor.formats.reject import Reject
 from monitor.ingest.intake import LARGEST_BATCH, Intake, Message, NotTaken
 
@@ -155,7 +156,7 @@ class MllpServer:
         """How many are open."""
         return len(self._connections)
 
-    def acknowledgment(self, sent: Header, code: mllp.Code, error: Reject | None) -> bytes:
+    def acknowledgment(self, sent: Sent, code: mllp.Code, error: Reject | None) -> bytes:
         """One answer; its MSH-10 is the start of this process and a number."""
         control_id = f"{self._process}-{next(self._numbers)}"
         return mllp.acknowledge(sent, code, control_id=control_id, at=self._clock(), error=error)
@@ -283,35 +284,50 @@ class _Connection:
             self._begun_at = _now()
 
     async def _handle(self, frames: Sequence[mllp.Frame]) -> None:
-        registry = self._server.intake.registry
-        read = await self._read_messages(frames, registry)
-        if not await self._take([message for messages in read for message in messages]):
+        read = await self._read_all(frames, self._server.intake.registry)
+        if not await self._take([each.message for messages in read for each in messages]):
             self.end("not-taken")
             return
-        answers = b"".join(self._answer(messages, registry) for messages in read)
-        if answers and not self._is_over:
-            await self._write(answers)
+        if not self._is_over:
+            await self._answer(read)
 
-    async def _read_messages(self, frames: Sequence[mllp.Frame], registry: Registry) -> list[list[Message]]:
+    async def _read_all(self, frames: Sequence[mllp.Frame], registry: Registry) -> list[list[_Read]]:
         """The messages of each frame; large ones are read beside the loop, one after the other."""
         if self._taking < _LARGE:
             return [self._messages(frame, registry) for frame in frames]
         async with self._server.large:
             return await asyncio.to_thread(lambda: [self._messages(frame, registry) for frame in frames])
 
-    def _messages(self, frame: mllp.Frame, registry: Registry) -> list[Message]:
+    def _messages(self, frame: mllp.Frame, registry: Registry) -> list[_Read]:
         if not frame.is_whole:
-            return [self._message(frame.content, mllp.too_large(frame.size, self._server.limits.largest))]
+            too_large = mllp.too_large(frame.size, self._server.limits.largest)
+            return [self._refused(frame.content, too_large, registry)]
         found = mllp.in_frame(frame.content)
         if len(found) > mllp.MOST_IN_FRAME:
-            return [self._message(frame.content[: mllp.FIRST_BYTES], mllp.TOO_MANY)]
-        return [self._message(each, _decode(each, registry)) for each in found]
+            return [self._refused(frame.content[: mllp.FIRST_BYTES], mllp.TOO_MANY, registry)]
+        return [self._message(each, registry) for each in found]
 
-    def _message(self, content: bytes, found: list[Event] | Reject) -> Message:
+    def _message(self, content: bytes, registry: Registry) -> _Read:
+        """A message, which is read once for what it tells and for how it is to be answered."""
+        sent = read(content)
+        if isinstance(sent, Reject):
+            return self._read_as(content, sent, mllp.UNREADABLE, registry)
+        return self._read_as(content, _decode(sent, registry), sent, registry)
+
+    def _refused(self, content: bytes, reject: Reject, registry: Registry) -> _Read:
+        return self._read_as(content, reject, mllp.header(content), registry)
+
+    def _read_as(self, content: bytes, found: list[Event] | Reject, sent: Sent, registry: Registry) -> _Read:
+        source = sent.source()
         if isinstance(found, Reject):
-            source = mllp.header(content).source()
-            return Message(origin="mllp", content=content, where=self._where, reject=found, source=source)
-        return Message(origin="mllp", content=content, where=self._where, events=found)
+            message = Message(origin="mllp", content=content, where=self._where, reject=found, source=source)
+        else:
+            message = Message(origin="mllp", content=content, where=self._where, events=found)
+        code = mllp.answer(sent, message.reject, registry.source(source).rejects)
+        if code is None:
+            return _Read(message)
+        error = message.reject if code in ("AE", "CE") else None
+        return _Read(message, code, self._server.acknowledgment(sent, code, error))
 
     async def _take(self, messages: list[Message]) -> bool:
         """Whether they are durable; a short trouble of the disk is waited for, for there is no good answer to it."""
@@ -328,20 +344,22 @@ class _Connection:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _answer(self, messages: Sequence[Message], registry: Registry) -> bytes:
-        """The answers to the messages of one frame, in one frame."""
-        found = []
-        for message in messages:
-            sent = mllp.header(message.content)
-            code = mllp.answer(sent, message.reject, registry.source(sent.source()).rejects)
-            if code is not None:
-                error = message.reject if code in ("AE", "CE") else None
-                found.append(self._server.acknowledgment(sent, code, error))
-                self._server.watcher.answered(code)
-        return mllp.frame(b"".join(found)) if found else b""
-
-    async def _write(self, answers: bytes) -> None:
+    async def _answer(self, read: Sequence[Sequence[_Read]]) -> None:
+        """Send the answers, those to the messages of one frame in one frame."""
+        found = [b"".join([each.answer for each in messages]) for messages in read]
+        answers = b"".join([mllp.frame(each) for each in found if each])
+        if not answers:
+            return
         self._writer.write(answers)
+        for messages in read:
+            for each in messages:
+                if each.code is not None:
+                    self._server.watcher.answered(each.code)
+        if self._writer.transport.get_write_buffer_size():
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Wait until the sender has read its answers, or nearly."""
         try:
             async with asyncio.timeout(self._server.limits.message_within):
                 await self._writer.drain()
@@ -375,9 +393,18 @@ class _Connection:
         self._held = held
 
 
-def _decode(content: bytes, registry: Registry) -> list[Event] | Reject:
+class _Read(NamedTuple):
+    """A message, and what is sent when it is on disk."""
+
+    message: Message
+    code: mllp.Code | None = None
+    """Of the answer; without one there is none."""
+    answer: bytes = b""
+
+
+def _decode(sent: Sent, registry: Registry) -> list[Event] | Reject:
     try:
-        return hl7.decode(content, registry)
+        return hl7.decode(sent, registry)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not have its sender send the message for ever
         return Reject("fault", f"an error of the monitor, {_place_of(error)}: please report it")
 

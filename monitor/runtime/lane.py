@@ -48,11 +48,11 @@ class Work(Protocol):
         ...
 
     def has_news(self) -> bool:
-        """Whether conclusions wait to be written."""
+        """Whether conclusions wait to be written: with the next messages, or without any when it is time."""
         ...
 
     def seconds_until_due(self) -> float:
-        """How long nothing will happen, if nothing comes."""
+        """How long nothing will happen, if nothing comes; nor need news be written before that."""
         ...
 
     def position(self, name: str) -> str | None: ...
@@ -276,7 +276,7 @@ class Lane:
             return errands, jobs
 
     def _is_busy(self) -> bool:
-        return bool(self._jobs or self._errands or self._changes or self._stopping or self._work.has_news())
+        return bool(self._jobs or self._errands or self._changes or self._stopping)
 
     def _take(self, jobs: Sequence[_Job]) -> None:
         """Make messages durable and let their senders know, whether it could be done or not."""

@@ -51,6 +51,8 @@ _MOST_HOT: Final = 5_000
 _LOOK_AROUND: Final = timedelta(seconds=2)
 """How often, of the engine's time at most, to see whether anything else is to be done."""
 _FORGET_EVERY: Final = timedelta(hours=1)
+_NEWS_WAIT: Final = 0.02
+"""Seconds for which news that nobody is to be told of wait for messages to be written with: one sync of the disk serves both."""
 
 
 class Loaded(NamedTuple):
@@ -369,9 +371,12 @@ class Live:
         return bool(self._news)
 
     def seconds_until_due(self) -> float:
-        """How long nothing will happen, if nothing comes."""
+        """How long nothing will happen, if nothing comes. What someone is to be told of is written at once."""
+        if self._news.deliveries:
+            return 0.0
         due = self._engine.next_due()
-        return 1.0 if due is None else max(self._clock.seconds_until(due), 0.001)
+        seconds = 1.0 if due is None else max(self._clock.seconds_until(due), 0.001)
+        return min(seconds, _NEWS_WAIT) if self._news else seconds
 
     @property
     def journeys(self) -> int:
@@ -448,7 +453,7 @@ class Live:
         if self._news.read_again:
             return
         unjudged = {event.patient for event in self._facts}
-        for patient, due, in_place in self._engine.fold(self._engine.now[0] - quiet_for, most):
+        for patient, due, in_place, *_ in self._engine.fold(self._engine.now[0] - quiet_for, most):
             if patient in unjudged:
                 continue  # on disk it is awake, for there more is known of it than has been judged
             at, phase = due or (None, 0)
