@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from monitor.core.clock import Clock
 from monitor.core.event import UNIT, Event, canonical_bytes
 from monitor.core.journey import Effective, Fact, Journey, Key, Name, retirements, survivor
 from monitor.core.verdict import Case
@@ -16,7 +17,7 @@ CaseKey = tuple[str, str | None, str, str, str, str]
 class Chart:
     """The events of one chart, and what has been derived from them."""
 
-    __slots__ = ("_names", "awaited", "events", "guard", "into", "is_plain", "is_wary", "journey", "journeys", "keys", "linked", "lost", "to_read")  # fmt: skip
+    __slots__ = ("_names", "awaited", "events", "guard", "into", "is_plain", "is_wary", "journey", "journeys", "keys", "linked", "lost", "next_at", "to_read")  # fmt: skip
 
     def __init__(self, patient: str) -> None:
         self.keys = {patient}
@@ -39,6 +40,8 @@ class Chart:
         """Whether it has cancels or corrections that a coming event might concern."""
         self.into: dict[Key, Key] = {}
         """What merges have retired, and what it became."""
+        self.next_at: Clock | None = None
+        """When a fact of a time to come will count."""
         self.awaited: frozenset[Name] = frozenset()
         self.guard: datetime | None = None
 
@@ -89,6 +92,7 @@ class Chart:
         """Forget what was derived, for what counts now."""
         self.awaited, self.guard, self.into = read.awaited, read.guard, read.into
         self.is_wary = bool(read.awaited) or read.guard is not None
+        self.next_at = None if read.next_at is None else (read.next_at, 0)
         self.journeys = [Journey(each) for each in read.journeys] or [Journey(patient)]
         self.journey = self.journeys[0]
         self.lost = {}

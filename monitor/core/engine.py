@@ -142,7 +142,17 @@ class Engine:
         own = [event for event in chart.events if event.patient == patient] if chart else []
         return _packer.encode(own)
 
-    def fold(self, before: datetime, most: int | None = None) -> list[Folded]:
+    def standing(self, patient: str) -> Standing | None:
+        """How a journey stands until a clock or an event changes it; None: it is not in memory, or hangs together with more than itself.
+
+        When all is settled that has come: just after `advance`.
+        """
+        chart = self._charts.get(patient)
+        if chart is None or not self._stands_alone(chart):
+            return None
+        return self._standing(patient, chart)
+
+    def fold(self, before: datetime, most: int | None = None) -> list[Standing]:
         """Pack journeys of which nothing has been heard since `before` into the bytes of their facts, and put them on the shelf.
 
         A tenth of the memory, or none. Nothing that the engine tells depends on it: what comes for a patient, and what
@@ -157,25 +167,32 @@ class Engine:
         quiet = dict(islice(all_quiet, most))
         if not quiet:
             return []
-        due: dict[str, Clock] = {}
-        others = []
-        for entry in self._due:
-            what = entry[3]
-            if _is_over(what):
-                continue
-            patient = _patient_of(what)
-            if patient not in quiet:
-                others.append(entry)
-            else:
-                due[patient] = min(entry[:2], due.get(patient, entry[:2]))
-        self._due[:] = others
+        folded = [self._standing(patient, chart) for patient, chart in quiet.items()]
+        self._due[:] = (
+            entry for entry in self._due if not _is_over(entry[3]) and _patient_of(entry[3]) not in quiet
+        )
         heapq.heapify(self._due)
-        for patient, chart in quiet.items():
-            self._shelf[patient] = self.dump(patient)
-            self._forget(chart)
-            if patient in due:
-                self._set_alarm(patient, due[patient])
-        return [Folded(each, due.get(each), chart.is_in_place()) for each, chart in quiet.items()]
+        for each in folded:
+            self._shelf[each.patient] = self.dump(each.patient)
+            self._forget(quiet[each.patient])
+            if each.due is not None:
+                self._set_alarm(each.patient, each.due)
+        return folded
+
+    def _standing(self, patient: str, chart: Chart) -> Standing:
+        due = chart.next_at
+        waiting, alerts = [], []
+        for case in chart.cases().values():
+            if case.judged is not None and case.judged.verdict in _WAITS:
+                deadline = case.form.due(case) if case.judged.verdict == "overdue" else None
+                waiting.append((id_of(case), case.form.id, deadline[0] if deadline else None))
+            alert = case.alert
+            if alert is not None and alert.state is not None:
+                changed_at = alert.changed_at or self.now[0]
+                alerts.append((id_of(case), alert.state, alert.level, alert.reason, changed_at, alert.number))
+            if case.look_at is not None and (due is None or case.look_at < due) and not _is_over(case):
+                due = case.look_at
+        return Standing(patient, due, chart.is_in_place(), waiting, alerts)
 
     def over(self, before: datetime) -> list[set[str]]:
         """The patient keys of each chart that merges link, cannot be folded therefore, and is over: quiet since `before`, nobody in a place."""
@@ -480,7 +497,11 @@ class Engine:
             self._held.setdefault(source, []).extend(held)
 
     def _is_quiet(self, chart: Chart, before: datetime) -> bool:
-        if chart.linked or chart.to_read or arrival(chart.events[-1]) >= min(before, self.now[0]):
+        return arrival(chart.events[-1]) < min(before, self.now[0]) and self._stands_alone(chart)
+
+    def _stands_alone(self, chart: Chart) -> bool:
+        """Whether nothing but its own facts and the clock has to do with it: no merge, and no silent feed."""
+        if chart.linked or chart.to_read:
             return False
         if not any(self._held.values()):
             return True
@@ -565,9 +586,9 @@ class Engine:
             return  # another has taken it over
         before = chart.cases()
         read = effective(chart.events, self.now[0])
-        if read.next_at is not None:
-            self._push((read.next_at, 0), chart)
         chart.begin_again(read, patient)
+        if chart.next_at is not None:
+            self._push(chart.next_at, chart)
         self.read_again |= chart.keys
         for journey in chart.journeys:
             for fact in read.journeys.get(journey.patient, ()):
@@ -643,6 +664,7 @@ class Engine:
             turn = form.next_turn(case, self.now)
             if turn is not None and (look_again is None or turn < look_again):
                 look_again = turn
+        case.look_at = look_again
         if look_again is not None and not case.gone:
             self._push(look_again, case)
 
@@ -812,16 +834,21 @@ class Engine:
 _GONE: Final = Judgement("gone")
 """Stands for the verdict on a case that is no more."""
 _DECIDED: Final = frozenset({"met", "late", "missed", "void", "violated"})
+_WAITS: Final = frozenset({"open", "overdue"})
 
 
-class Folded(NamedTuple):
-    """A journey that has been put on the shelf."""
+class Standing(NamedTuple):
+    """How a journey stands that nothing but its own facts and the clock has to do with."""
 
     patient: str
     due: Clock | None
-    """When something in it will be due."""
+    """When the clock alone may change something next."""
     in_place: bool
     """Whether the patient is still somewhere, as far as is known."""
+    waiting: list[tuple[str, str, datetime | None]]
+    """The open cases: id, rule, and the deadline of one that is overdue."""
+    alerts: list[tuple[str, str, int, str | None, datetime, int]]
+    """The alerts that ever fired: id, state, level, reason, and the instant and number of the last change."""
 
 
 class _Compressed(MutableMapping[str, bytes]):

@@ -65,6 +65,8 @@ class Case(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """The judgement last told."""
     told_due: Clock | None = None
     """The deadline at that time; that of a stay moves when a leave begins or ends."""
+    look_at: Clock | None = None
+    """When the clock alone may next change anything of it, as of then."""
     alert: Alert | None = None
 
 

@@ -1,6 +1,7 @@
 """What the table of a partition holds, by key: the facts of journeys, where they have moved, what was told of visits, how far it is.
 
 A value is facts as `Engine.dump` packs them (compressed where they are many), or the key of the patient to whom they have moved.
+Before the facts there may be a head: how they stood when they were written, so that whoever begins need not live them again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from monitor.core.engine import Standing
 from monitor.core.event import Event
 from monitor.formats.fhir import Visit
 
@@ -20,6 +22,8 @@ _JOURNEY: Final = b"p"
 _VISIT: Final = b"v"
 _MOVED: Final = b">"
 _COMPRESSED: Final = b"z"
+_HEADED: Final = b"h"
+_NAME_LENGTH: Final = 12
 _LONG: Final = 8_192
 """Bytes of facts; more are compressed."""
 
@@ -43,10 +47,26 @@ class State(msgspec.Struct):
     """Until when all is told that time alone brings; not given: until the clock. Journeys that nobody has looked at keep it back."""
 
 
-class Moved(msgspec.Struct):
-    """The patient's facts are with those of another, and what comes goes there."""
+class Head(msgspec.Struct, array_like=True, gc=False):
+    """How a journey stood that hangs together with no other, when its facts were written, and all that came of them was told."""
 
-    home: str
+    rules: str
+    """By which it was judged: the beginning of their digest."""
+    clock: datetime
+    """When that was."""
+    due: tuple[datetime, int] | None
+    """When the clock alone may change something next."""
+    in_place: bool
+    waiting: list[tuple[str, str, datetime | None]]
+    alerts: list[tuple[str, str, int, str | None, datetime, int]]
+    """Both as of `Engine.standing`."""
+
+    def is_by(self, digest: str) -> bool:
+        """Whether it was judged by rules of a digest."""
+        return self.rules == digest[:_NAME_LENGTH]
+
+
+_head: Final = msgspec.json.Decoder(Head)
 
 
 def journey_key(patient: str) -> bytes:
@@ -71,11 +91,34 @@ def pack_moved(home: str) -> bytes:
     return _MOVED + home.encode()
 
 
-def unpack(value: bytes) -> bytes | Moved:
-    """Facts as `Engine.load` takes them, or where they have moved."""
+def headed(value: bytes, standing: Standing, digest: str, clock: datetime) -> bytes:
+    """The same facts, beneath a new head."""
+    _, due, in_place, waiting, alerts = standing
+    head = Head(digest[:_NAME_LENGTH], clock, due, in_place, waiting, alerts)
+    return _HEADED + _encode(head) + b"\n" + beheaded(value)
+
+
+def beheaded(value: bytes) -> bytes:
+    """The facts alone, as they lie in the value."""
+    return value.partition(b"\n")[2] if value[:1] == _HEADED else value
+
+
+def head_of(value: bytes) -> Head | None:
+    """Raises `msgspec.DecodeError` or `msgspec.ValidationError`."""
+    return _head.decode(value[1:].partition(b"\n")[0]) if value[:1] == _HEADED else None
+
+
+def home_of(value: bytes) -> str | None:
+    """To whom the facts have moved; None: they are here."""
+    return value[1:].decode() if value[:1] == _MOVED else None
+
+
+def unpack(value: bytes) -> bytes:
+    """Facts as `Engine.load` takes them; none, where they have moved. Raises `zlib.error`."""
+    value = beheaded(value)
     match value[:1]:
         case b">":
-            return Moved(value[1:].decode())
+            return b"[]"
         case b"z":
             return zlib.decompress(value[1:])
     return value

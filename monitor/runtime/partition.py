@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from monitor.core.change import AlertChange, CaseVerdict, Change, VerdictChange, id_of
 from monitor.core.chart import linked_keys
-from monitor.core.engine import Engine
+from monitor.core.engine import Engine, Standing
 from monitor.core.event import EARLIEST, Event
 from monitor.core.feed import SHORT
 from monitor.core.rule import CaseRule
@@ -97,8 +98,8 @@ class Partition:
         """Patients whose facts may differ from those in the table."""
         self._left_out: set[str] = set()
         """Patients whose journeys could not be read; what is known of them stays in the table."""
-        self._cold: list[str] = []
-        """Journeys that have not been looked at since the beginning."""
+        self._cold: dict[str, None] = {}
+        """Journeys that have not been looked at since the beginning, nor stand as their heads say."""
         self._judged: defaultdict[str, set[str]] = defaultdict(set)
         """At the beginning: cases of which verdicts were told, by patient, likewise."""
         self._told: dict[str, Notice] = {}
@@ -166,33 +167,80 @@ class Partition:
         for case, about in cases:
             self._judged[about].add(case)
         merging: dict[str, bytes] = {}
-        asleep: dict[str, None] = {}
+        heads: dict[str, cell.Head] = {}
+        cold: dict[str, None] = {}
         for key, value in list(self._table.items()):
             patient = cell.patient_of(key)
-            packed = None if patient is None else self._read(patient, value)
-            if patient is None or packed is None:
+            if patient is None or cell.home_of(value) is not None:
                 continue
-            asleep[patient] = None
+            try:
+                head = cell.head_of(value)
+                if head is not None and self._holds(head):
+                    heads[patient] = head
+                    continue
+                packed = cell.unpack(value)
+            except Exception as error:  # noqa: BLE001 - one journey that cannot be read must not silence all others
+                self._leave_out(patient, error)
+                continue
+            cold[patient] = None
             if b'"merge"' in packed:
                 merging[patient] = packed
         for patient, packed in merging.items():
             self._linked |= {patient, *linked_keys(cell.facts_of(packed))}
-        self._shelf.patients = asleep.keys() - self._linked
-        for patient in asleep.keys() & self._linked:
+        self._shelf.patients = (heads.keys() | cold.keys()) - self._linked
+        self._cold = cold | self._rest(heads)
+        for patient in self._cold.keys() & self._linked:
             try:
                 self._tell(self.engine.load(patient, self._shelf.packed(patient)))
-            except Exception as error:  # noqa: BLE001 - one journey that cannot be read must not silence all others
+            except Exception as error:  # noqa: BLE001 - as above
                 self._leave_out(patient, error)
-        self._cold = list(asleep)
         self.advance(self.engine.now[0])
 
-    def _read(self, patient: str, value: bytes) -> bytes | None:
-        try:
-            found = cell.unpack(value)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._leave_out(patient, error)
-            return None
-        return None if isinstance(found, cell.Moved) else found
+    def _holds(self, head: cell.Head) -> bool:
+        """Whether a journey stands as its head says: by these rules, and nothing was due since; whatever came of it until then was told."""
+        now = self.engine.now[0]
+        return (
+            not self._is_new
+            and head.is_by(self._way.loaded.digest)
+            and head.clock <= now
+            and (head.due is None or head.due[0] > now)
+        )
+
+    def _rest(self, heads: Mapping[str, cell.Head]) -> dict[str, None]:
+        """Leave journeys asleep until the clock or an event wakes them; returns those of which something else was told."""
+        told: defaultdict[str, list[Notice]] = defaultdict(list)
+        for each in self._told.values():
+            told[each.patient].append(each)
+        others: dict[str, None] = {}
+        due = {}
+        for patient, head in heads.items():
+            known = told.get(patient, ())
+            if patient in self._linked or not self._is_as_told(head, known):
+                others[patient] = None
+                continue
+            due[patient] = head.due
+            for case, rule, due_at in head.waiting:
+                self.waiting.add(case, rule, due_at)
+            for each in known:
+                del self._told[each.alert]
+            if head.due is None and not head.in_place:
+                self._over[patient] = head.clock
+        self.engine.resume(self.engine.now[0], due.items())
+        return others
+
+    def _is_as_told(self, head: cell.Head, told: Iterable[Notice]) -> bool:
+        """Whether the alerts of a journey are as they were told; one that is over may have been forgotten."""
+        alerts = {alert: stands for alert, *stands in head.alerts}
+        for was in told:
+            found = alerts.pop(was.alert, None)
+            if found is None:
+                return False
+            state, level, reason, at, number = found
+            if (was.state, was.level, was.reason) != (state, level, reason):
+                return False
+            if was.sequence > (self.engine.generation, at, number):
+                return False
+        return all(state == "resolved" for state, *_ in alerts.values())
 
     @property
     def is_warm(self) -> bool:
@@ -202,7 +250,8 @@ class Partition:
     def warm(self, most: int) -> None:
         """Look at so many of the journeys in the table: how they stand, what was told of them, when they are due."""
         tells_all = self._has_other_rules or self._feeds_turned()
-        for patient in self._cold[-most:]:
+        for patient in list(islice(self._cold, most)):
+            del self._cold[patient]
             try:
                 may_come = self._had_future(patient)
                 before = self._cases_then(patient) if may_come else set()
@@ -220,7 +269,6 @@ class Partition:
                 if tells_all or may_come or _came_after(verdict, self._began):
                     self._outcome.verdicts[verdict.case] = verdict
             self._compare(alerts, self._told)
-        del self._cold[-most:]
         if not self._cold:
             self._end_of_warming()
 
@@ -272,7 +320,7 @@ class Partition:
         found = self._table.get(cell.journey_key(patient))
         if found is None:
             return patient in self._linked or self._is_native(patient)
-        return patient not in self._left_out and not isinstance(cell.unpack(found), cell.Moved)
+        return patient not in self._left_out and cell.home_of(found) is None
 
     # Records in
 
@@ -480,10 +528,7 @@ class Partition:
     def _home(self, patient: str) -> str | None:
         """To whom the patient's facts have moved from here, if they have."""
         found = self._table.get(cell.journey_key(patient))
-        if found is None or found[:1] in (b"[", b"z"):
-            return None
-        known = cell.unpack(found)
-        return known.home if isinstance(known, cell.Moved) else None
+        return None if found is None else cell.home_of(found)
 
     def _elsewhere(self, first: str) -> str | None:
         """Whose home is the home of a group, whose first key is given; None: it is here."""
@@ -520,7 +565,7 @@ class Partition:
         The partition is of no use then; another begins from the table.
         """
         self._touched.pop(patient or "", None)
-        return self._drained()
+        return self._drained(is_settled=False)
 
     def drain(self) -> Outcome:
         """All that has come since the last time; the table holds its cells already, for those who ask here.
@@ -528,13 +573,13 @@ class Partition:
         What follows from the facts in the cells is told with them, so that after a crash only time can have changed anything.
         """
         self.advance(self.engine.now[0])
-        return self._drained()
+        return self._drained(is_settled=True)
 
-    def _drained(self) -> Outcome:
+    def _drained(self, *, is_settled: bool) -> Outcome:
         for patient in self._touched:
             key, packed = cell.journey_key(patient), cell.pack(self.engine.dump(patient))
-            if packed != self._table.get(key, b"[]"):
-                self._put(key, packed)
+            if packed != cell.beheaded(self._table.get(key, b"[]")):
+                self._put(key, self._headed(patient, packed) if is_settled else packed)
         self._touched = {}
         outcome = self._outcome
         if self.engine.read_again:
@@ -551,6 +596,13 @@ class Partition:
         self._moved = []
         self._outcome = Outcome()
         return outcome
+
+    def _headed(self, patient: str, value: bytes) -> bytes:
+        """The value of a journey of which all is told, beneath a head that says so, where one can."""
+        standing = None if patient in self._cold else self.engine.standing(patient)
+        if standing is None:
+            return value
+        return cell.headed(value, standing, self._way.loaded.digest, self.engine.now[0])
 
     def _state(self) -> cell.State:
         """How far all is told; as it was, until every journey has been looked at: another owner may have to begin that anew."""
@@ -662,12 +714,24 @@ class Partition:
         for each in folded:
             if each.due is None and not each.in_place:
                 self._over[each.patient] = now
+            if each.patient not in self._cold and each.patient not in self._touched:
+                self._rewrite_head(each)
         quiet_since = now - way.horizon
         for alert in [alert for alert, (_, at, _) in self._later.items() if at < quiet_since]:
             del self._later[alert]
         for keys in engine.over(quiet_since):
             self._forget(keys)
         self._forget([patient for patient, since in self._over.items() if since < quiet_since])
+
+    def _rewrite_head(self, standing: Standing) -> None:
+        """Write a new head where time has changed something since the last was written."""
+        key, digest = cell.journey_key(standing.patient), self._way.loaded.digest
+        value = self._table.get(key)
+        if value is None:
+            return
+        head = cell.head_of(value)
+        if head is None or not head.is_by(digest) or head.due != standing.due:
+            self._put(key, cell.headed(value, standing, digest, self.engine.now[0]))
 
     def _forget(self, patients: Collection[str]) -> None:
         for patient in patients:
@@ -694,8 +758,7 @@ class TableShelf(MutableMapping[str, bytes]):
 
     def packed(self, patient: str) -> bytes:
         """The facts of a patient in the table, on the shelf or not; none for one who has moved."""
-        found = cell.unpack(self._table.get(cell.journey_key(patient), b"[]"))
-        return b"[]" if isinstance(found, cell.Moved) else found
+        return cell.unpack(self._table.get(cell.journey_key(patient), b"[]"))
 
     def __contains__(self, patient: object) -> bool:
         return patient in self.patients

@@ -21,7 +21,11 @@ class Waiting:
         if verdict is None or verdict.verdict != "open":
             self._cases.pop(case, None)
         else:
-            self._cases[case] = verdict.rule, verdict.due_at if verdict.overdue else None
+            self.add(case, verdict.rule, verdict.due_at if verdict.overdue else None)
+
+    def add(self, case: str, rule: str, due_at: datetime | None) -> None:
+        """A case is open; with its deadline, if it is overdue."""
+        self._cases[case] = rule, due_at
 
     def cases(self) -> Iterable[tuple[str, datetime | None]]:
         """The rule of each, and the deadline of one that is overdue."""

@@ -354,7 +354,7 @@ def test_an_engine_goes_on_from_the_shelf_of_another():
     before = Engine([expect()], REGISTRY, shelf=shelf)
     before.observe(at(0, "ask"))
     before.advance(moment(10))
-    [(patient, due, in_place)] = before.fold(moment(10))
+    [(patient, due, in_place, *_)] = before.fold(moment(10))
     assert (patient, due, in_place) == ("p", (moment(30), 1), False)
     after = Engine([expect()], REGISTRY, shelf=shelf)
     after.resume(moment(10), [(patient, due)])
@@ -412,7 +412,7 @@ def test_a_journey_that_is_folded_in_the_instant_in_which_its_feed_is_back_is_gi
     for event in (*beats, at(0, "ask", arrived=5), back):
         changes += engine.observe(event)
     changes += engine.advance(moment(50))
-    [(patient, due, _)] = engine.fold(moment(100))
+    [(patient, due, *_)] = engine.fold(moment(100))
     assert (patient, due) == ("p", (moment(50), 1))
     changes += engine.advance(moment(60))
     assert [each for each in told(changes) if each.startswith("50 ")][-1] == "50 resolved missed"
