@@ -193,6 +193,7 @@ class _Connection:
         task = asyncio.current_task()
         assert task is not None
         self.task = task
+        self._loop = task.get_loop()
         self.is_reading = False
         self._server = server
         self._reader = reader
@@ -249,18 +250,18 @@ class _Connection:
 
     async def _read(self) -> bytes:
         reason: Ended = "idle"
-        until = _now() + self._server.limits.idle_after
+        until = self._loop.time() + self._server.limits.idle_after
         if self._begun_at is not None:
             reason = "slow"
             until = self._begun_at + self._server.limits.message_within
         self.is_reading = True
+        timer = self._loop.call_at(
+            until, self.end, reason
+        )  # cheaper than a timeout, for each message has one
         try:
-            async with asyncio.timeout_at(until):
-                return await self._reader.read(_READ_AT_ONCE)
-        except TimeoutError:
-            self.end(reason)
-            return b""
+            return await self._reader.read(_READ_AT_ONCE)
         finally:
+            timer.cancel()
             self.is_reading = False
 
     async def _receive(self, data: bytes) -> None:
@@ -279,17 +280,17 @@ class _Connection:
         self._taking = 0
         self._count()
         if frames:
-            self._begun_at = _now() if self._framer.is_inside else None
+            self._begun_at = self._loop.time() if self._framer.is_inside else None
         elif self._begun_at is None and (noise or self._framer.is_inside):
-            self._begun_at = _now()
+            self._begun_at = self._loop.time()
 
     async def _handle(self, frames: Sequence[mllp.Frame]) -> None:
-        read = await self._read_all(frames, self._server.intake.registry)
-        if not await self._take([each.message for messages in read for each in messages]):
+        found = await self._read_all(frames, self._server.intake.registry)
+        if not await self._take([each.message for messages in found for each in messages]):
             self.end("not-taken")
             return
         if not self._is_over:
-            await self._answer(read)
+            await self._answer(found)
 
     async def _read_all(self, frames: Sequence[mllp.Frame], registry: Registry) -> list[list[_Read]]:
         """The messages of each frame; large ones are read beside the loop, one after the other."""
@@ -331,27 +332,27 @@ class _Connection:
 
     async def _take(self, messages: list[Message]) -> bool:
         """Whether they are durable; a short trouble of the disk is waited for, for there is no good answer to it."""
-        until = _now() + self._server.limits.patience
+        until = self._loop.time() + self._server.limits.patience
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 await self._server.intake.take(messages)
             except NotTaken:
-                if self._is_over or self._server.is_stopping or _now() + pause > until:
+                if self._is_over or self._server.is_stopping or self._loop.time() + pause > until:
                     return False
             else:
                 return True
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _answer(self, read: Sequence[Sequence[_Read]]) -> None:
+    async def _answer(self, found: Sequence[Sequence[_Read]]) -> None:
         """Send the answers, those to the messages of one frame in one frame."""
-        found = [b"".join([each.answer for each in messages]) for messages in read]
-        answers = b"".join([mllp.frame(each) for each in found if each])
+        frames = [b"".join([each.answer for each in messages]) for messages in found]
+        answers = b"".join([mllp.frame(each) for each in frames if each])
         if not answers:
             return
         self._writer.write(answers)
-        for messages in read:
+        for messages in found:
             for each in messages:
                 if each.code is not None:
                     self._server.watcher.answered(each.code)
@@ -432,7 +433,3 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     writer.transport.abort()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
