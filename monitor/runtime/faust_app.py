@@ -2,25 +2,52 @@
 
 Of Faust there is the group, its rebalances and commits, the table with its changelog, and the clients. Records are acknowledged
 by whoever takes them, one by one, when all that comes of them is with the brokers; nothing is written from within a stream.
+
+Three things that it does otherwise than Faust keep a worker from harm:
+
+- *The fence.* What is to be written waits in the producer, and a process may sleep meanwhile, or be cut off. Each request that
+  writes is let through to its connection only while a `Lease` holds, which the answers to heartbeats renew. What is left are the
+  microseconds between that look and the system call, and what the operating system has taken already but not sent.
+- *How far a partition is known* counts from when the brokers were asked, not from when their answer was read.
+- *The table* shows what is still to be written, but forgets it with the share: what is read again after a rebalance is what others read.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import faust
+from aiokafka.errors import (  # type: ignore[import-untyped]
+    IllegalGenerationError,
+    KafkaError,
+    UnknownMemberIdError,
+)
+from aiokafka.protocol.fetch import FetchRequest  # type: ignore[import-untyped]
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest  # type: ignore[import-untyped]
+from aiokafka.protocol.produce import ProduceRequest  # type: ignore[import-untyped]
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from monitor.ingest.brokers import security
+from monitor.runtime.clock import steady, wall
+from monitor.runtime.lease import Lease
 from monitor.settings import Cluster
 
 SESSION_SECONDS: Final = 10.0
 """A worker that is not heard for so long has lost its partitions."""
 _HEARTBEAT_SECONDS: Final = 3.0
+_LEASE_SECONDS: Final = SESSION_SECONDS - 3
+"""What is sent in the last moment may take the rest to arrive."""
+_ANSWER_SECONDS: Final = 7.0
+"""After so long what was sent has failed."""
+_QUIET_SECONDS: Final = 3 * _ANSWER_SECONDS
+_FETCH_MILLISECONDS: Final = 150
+"""How long the brokers hold back the answer that there is nothing new. So old, and older, is what is known of a partition in which nothing happens."""
 _COMMIT_SECONDS: Final = 1.0
 _LARGEST: Final = 16 * 2**20
 _TAKE_OVER: Final = 8 * 2**20
@@ -44,8 +71,14 @@ class Seen(NamedTuple):
 
     end: int
     """The offset that comes next."""
-    at: float
-    """When the broker said so, in seconds since 1970."""
+    at: datetime
+    """When the brokers were asked: all that they had by then lies before the end."""
+
+
+class _NotOurs(KafkaError):  # type: ignore[misc]  # noqa: N818 - it is no fault of ours
+    """It may be that our partitions are others' by now; nothing is written about them."""
+
+    retriable = False
 
 
 class Stream:
@@ -60,6 +93,8 @@ class Stream:
         revoked: Callable[[], None],
     ) -> None:
         """`take` gets each record, `assigned` our partitions when their tables are there, `revoked` is called before that, and when they are lost.
+
+        From `revoked` on nothing must be sent until `assigned` has ended.
 
         Reads the files with certificates and passwords: raises `OSError`, `Trouble`. Faust keeps notes in `folder`.
         """
@@ -90,11 +125,17 @@ class Stream:
             consumer_max_fetch_size=_TAKE_OVER,
             producer_acks=-1,
             producer_max_request_size=_LARGEST,
-            # what lies here while the process sleeps is not sent when it wakes: its partitions may be others' by then
-            producer_request_timeout=SESSION_SECONDS - _HEARTBEAT_SECONDS,
+            producer_request_timeout=_ANSWER_SECONDS,
             stream_wait_empty=False,
         )
+        self._lease = Lease(_LEASE_SECONDS)
+        self._seen: dict[int, Seen] = {}
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._failed = False
         app.transport = _Transport(app.conf.broker_consumer, app)
+        app.transport.lease, app.transport.heard = self._lease, self._heard
         events = app.topic(self._events, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", partitions=cluster.partitions)  # fmt: skip
         self._table = app.Table("journeys", key_type=bytes, value_type=bytes, partitions=cluster.partitions)
         self._take, self._assigned, self._revoked = take, assigned, revoked
@@ -109,13 +150,14 @@ class Stream:
         await self._app.start()
 
     async def stop(self) -> None:
-        """Commit what is done, and leave."""
+        """Commit what is done, and leave; what has not been sent is not sent any more."""
+        self._lease.end_for_good()
         await self._app.stop()
 
     @property
     def has_ended(self) -> bool:
         """Whether it has given up, which it does at errors that it takes for grave."""
-        return self._app.crashed or self._app.should_stop
+        return self._failed or self._app.crashed or self._app.should_stop
 
     # Records in
 
@@ -127,7 +169,14 @@ class Stream:
             )
 
     async def _on_revoked(self, *_: object, **__: object) -> None:
+        """The group waits for us here, and gives nothing to others before we have answered: all that we sent shall be there by then."""
         self._revoked()
+        try:
+            await asyncio.wait_for(self._quiet.wait(), _QUIET_SECONDS)
+            self._lease.end()
+        except TimeoutError:
+            self._lease.end_for_good()
+            self._failed = True
 
     async def _on_complete(self, *_: object, **__: object) -> None:
         await self._assigned(self.owned())
@@ -152,25 +201,36 @@ class Stream:
         return {each.partition: await thread.call_thread(client.committed, each) for each in places}
 
     def seen(self, partition: int) -> Seen | None:
-        """How far the partition reaches, as the broker last said; None: it has said nothing yet."""
-        client = self._app.consumer._thread._consumer  # type: ignore[attr-defined]  # noqa: SLF001 - as above
-        place = TP(self._events, partition)
-        try:
-            end, at = client.highwater(place), client.last_poll_timestamp(place)
-        except (AssertionError, AttributeError, KeyError):  # it is no longer ours, or nothing has begun
-            return None
-        return None if end is None or at is None else Seen(end, at / 1000)
+        """How far the partition reaches, as the brokers last said; None: they have said nothing yet."""
+        return self._seen.get(partition)
+
+    def _heard(self, request: object, answer: Any, asked_at: datetime, asked: float) -> None:
+        """An answer of the brokers, and when they were asked, by the time of day and the steady clock; called in Faust's own thread."""
+        match request:
+            case HeartbeatRequest() if answer.error_code == 0:
+                self._lease.renew(asked)
+            case HeartbeatRequest() if answer.error_code in (
+                IllegalGenerationError.errno,
+                UnknownMemberIdError.errno,
+            ):
+                self._lease.end()
+            case SyncGroupRequest() if answer.error_code == 0:
+                self._lease.begin(asked)
+            case FetchRequest():
+                for topic, partitions in answer.topics:
+                    for number, error_code, end, *_ in partitions:
+                        if topic == self._events and error_code == 0:
+                            self._seen[number] = Seen(end, asked_at)
 
     # The table, and what is sent
 
-    def table(self, partition: int) -> MutableMapping[bytes, bytes]:
-        """The part of the table that belongs to a partition, as it is here in memory; `write` makes it last."""
-        return _Part(self._table.data, partition)
+    def table(self, partition: int) -> Part:
+        """The part of the table that belongs to a partition; `write` makes lasting what is written into it."""
+        return Part(self._table.data, partition)
 
     async def write(self, partition: int, key: bytes, value: bytes | None) -> Awaitable[object]:
-        """Write a cell of the table; what is returned ends when the brokers have it."""
-        topic = self._cluster.topic("journeys")
-        return await self._app.producer.send(topic, _named(partition, key), value, partition, None, None)
+        """Write a cell of the table; what is returned ends when the brokers have it, or raises that they have not."""
+        return await self.send(self._cluster.topic("journeys"), _named(partition, key), value, partition)
 
     async def send(
         self,
@@ -180,51 +240,93 @@ class Stream:
         partition: int | None = None,
         headers: Mapping[str, bytes] | None = None,
     ) -> Awaitable[object]:
-        """Send a record; what is returned ends when the brokers have it."""
-        return await self._app.producer.send(topic, key, value, partition, None, headers)
+        """Send a record; what is returned ends when the brokers have it, or raises that they have not."""
+        self._under_way += 1
+        self._quiet.clear()
+        try:
+            sent: Any = await self._app.producer.send(topic, key, value, partition, None, headers)
+        except BaseException:
+            self._one_less()
+            raise
+        sent.add_done_callback(self._one_less)
+        return sent  # type: ignore[no-any-return]
+
+    def _one_less(self, _: object = None) -> None:
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._quiet.set()
+
+
+class _Producer(driver.Producer):
+    """Faust's own, behind the fence."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer = super()._new_producer(transactional_id)
+        client, lease = producer.client, self.transport.lease  # type: ignore[attr-defined]
+        send = client.send
+
+        async def send_while_ours(node: int, request: object, **where: Any) -> Any:
+            if isinstance(request, ProduceRequest):
+                await client.ready(
+                    node, **where
+                )  # connected before the look at the lease, so that nothing is waited for after it
+                if not lease.holds(steady()):
+                    raise _NotOurs
+            return await send(node, request, **where)
+
+        client.send = send_while_ours
+        return producer
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    """Faust's own, of which what the brokers answer can be heard."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = _FETCH_MILLISECONDS  # noqa: SLF001 - Faust has no setting for it
+        client, heard = consumer._client, transport.heard  # noqa: SLF001 - as above
+        send = client.send
+
+        async def send_and_tell(node: int, request: object, **where: Any) -> Any:
+            asked_at, asked = wall(), steady()
+            answer = await send(node, request, **where)
+            heard(request, answer, asked_at, asked)
+            return answer
+
+        client.send = send_and_tell
+        return consumer
 
 
 class _Consumer(driver.Consumer):
     """Faust's own, but for what it costs to wait for something that need not be waited for."""
 
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
     async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - as Faust has it
-        """For each record Faust makes two tasks: to hand it on, and to see whether the flow is stopped meanwhile. Mostly nothing has to wait."""
-        if len(coros) != 2 or timeout is not None or not self.flow_active:
+        """For each record Faust makes four tasks: to hand it on, and to see whether the flow is stopped meanwhile. Mostly nothing has to wait."""
+        if len(coros) != 2 or not self._has_room():
             return await super().wait_first(*coros, timeout=timeout)
-        work, stop = coros
-        try:
-            waits_for = work.send(None)
-        except StopIteration:
-            stop.close()
-            return None
-        return await super().wait_first(_resumed(work, waits_for), stop)
+        work, stopped = coros
+        stopped.close()
+        return await work
+
+    def _has_room(self) -> bool:
+        """Whether a record can be handed on at once."""
+        app = self.app
+        return (
+            self.flow_active
+            and app.flow_control.is_active()
+            and not app.topics._tp_to_callback_lock.locked()  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+            and not any(channel.queue.full() for channel in app.topics)
+        )
 
 
 class _Transport(driver.Transport):
     Consumer = _Consumer
-
-
-async def _resumed(work: Any, waits_for: Any) -> None:
-    """Go on with a coroutine that has begun, and waits for something."""
-    await _Rest(work, waits_for)
-
-
-class _Rest:
-    def __init__(self, work: Any, waits_for: Any) -> None:
-        self._work, self._waits_for = work, waits_for
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waits_for = self._waits_for
-        while True:
-            try:
-                try:
-                    yield waits_for
-                except BaseException as error:  # noqa: BLE001 - it is handed on to where it belongs
-                    waits_for = self._work.throw(error)
-                else:
-                    waits_for = self._work.send(None)
-            except StopIteration:
-                return
+    Producer = _Producer
+    lease: Lease
+    heard: Callable[[object, Any, datetime, float], None]
 
 
 def _credentials(cluster: Cluster) -> Any:
@@ -245,28 +347,47 @@ def _named(partition: int, key: bytes) -> bytes:
     return partition.to_bytes(2) + key
 
 
-class _Part(MutableMapping[bytes, bytes]):
-    """What the store of the table holds for one partition."""
+class Part(MutableMapping[bytes, bytes]):
+    """What the table holds for one partition: what the brokers have, and over it what is still to be written."""
 
     def __init__(self, store: Any, partition: int) -> None:
         self._cells: dict[bytes, bytes] = store.data
         self._partition_of: dict[bytes, int] = store._key_partition  # noqa: SLF001 - by it Faust drops what is no longer ours
         self._partition = partition
         self._prefix = _named(partition, b"")
+        self._ahead: dict[bytes, bytes | None] = {}
+        """What the brokers do not have yet; None: the key goes."""
+
+    def written(self, key: bytes, value: bytes | None) -> None:
+        """The brokers have it."""
+        if value is None:
+            self._cells.pop(self._prefix + key, None)
+            self._partition_of.pop(self._prefix + key, None)
+        else:
+            self._cells[self._prefix + key] = value
+            self._partition_of[self._prefix + key] = self._partition
+        if self._ahead.get(key, b"") is value:
+            del self._ahead[key]
 
     def __getitem__(self, key: bytes) -> bytes:
-        return self._cells[self._prefix + key]
+        if key not in self._ahead:
+            return self._cells[self._prefix + key]
+        value = self._ahead[key]
+        if value is None:
+            raise KeyError(key)
+        return value
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
-        self._cells[self._prefix + key] = value
-        self._partition_of[self._prefix + key] = self._partition
+        self._ahead[key] = value
 
     def __delitem__(self, key: bytes) -> None:
-        del self._cells[self._prefix + key]
-        self._partition_of.pop(self._prefix + key, None)
+        self[key]
+        self._ahead[key] = None
 
     def __iter__(self) -> Iterator[bytes]:
-        return (key[2:] for key in list(self._cells) if key.startswith(self._prefix))
+        lasting = (key[2:] for key in list(self._cells) if key.startswith(self._prefix))
+        yield from (key for key in lasting if key not in self._ahead)
+        yield from (key for key, value in list(self._ahead.items()) if value is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -1,20 +1,22 @@
 """`handoff worker`, put together: a share of the partitions, the engine of each, and what watches them.
 
 What comes of the records of a moment is sent and written together, for all partitions, and only then are they done with:
-first what others are told, then the cells of the table, then the acknowledgment. A worker that dies between leaves records
-that the next owner takes once more, which changes nothing.
+first what others are told, then the cells of the table, then the acknowledgment. A worker that dies between, or loses its
+partitions, leaves records that the next owner takes once more, which changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -27,17 +29,18 @@ from monitor.ingest.brokers import Trouble
 from monitor.log import count_dropped, get_logger
 from monitor.metrics import Metrics
 from monitor.notify.notice import Notice
+from monitor.runtime import cell
 from monitor.runtime.batch import Kept
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
-from monitor.runtime.faust_app import SESSION_SECONDS, Record, Stream
+from monitor.runtime.faust_app import SESSION_SECONDS, Part, Record, Stream
 from monitor.runtime.kafka_intake import REJECT_HEADERS
 from monitor.runtime.live import Loaded
 from monitor.runtime.partition import Outcome, Partition, Way
 from monitor.runtime.reader import OpenCases
 from monitor.runtime.rereading import between, whole
-from monitor.runtime.rules import load, watched
-from monitor.runtime.service import tell
+from monitor.runtime.rules import load_again, watched
+from monitor.runtime.tasks import Tasks
 from monitor.runtime.waiting import counted
 from monitor.runtime.watch import watch
 from monitor.runtime.writer import pseudonym
@@ -58,7 +61,6 @@ _WARM_ALONE_SECONDS: Final = 0.5
 """At a time, while nothing else is to be done: health is asked meanwhile."""
 _WARM_AT_ONCE: Final = 20
 _MOST_IN_MEMORY: Final = 5_000
-_PAUSED_SECONDS: Final = SESSION_SECONDS - 3
 _AGAIN_SECONDS: Final = 0.5
 _ALERTS: Final = "alerts"
 """The sink, as it is called in metrics, that the topic of alerts is."""
@@ -77,14 +79,20 @@ class Verdict(msgspec.Struct):
     verdict: CaseVerdict
 
 
+_verdict: Final = msgspec.json.Decoder(Verdict)
+
+
 @dataclass
 class _Share:
     """A partition that is ours, and what waits for what comes of its records."""
 
     number: int
+    table: Part
     partition: Partition
     next: int
     """The offset of the record that comes next."""
+    is_whole: bool = True
+    """Not while its partition failed over a record, and another is being made from the table."""
     pending: list[Callable[[], object]] = field(default_factory=list)
     rescued: list[Outcome] = field(default_factory=list)
     rejects: list[tuple[Record, Reject]] = field(default_factory=list)
@@ -92,8 +100,13 @@ class _Share:
     """Not counted yet."""
 
 
+_T = TypeVar("_T")
+_Send = Callable[[], Awaitable[Awaitable[object]]]
+"""What hands a record to the producer; what that returns ends when the brokers have it."""
+
+
 class _Lost(Exception):  # noqa: N818 - it is no fault of ours
-    """We may own nothing any more."""
+    """We join anew, and own nothing until then."""
 
 
 class Working:
@@ -116,11 +129,13 @@ class Working:
         self._room = asyncio.Event()
         self._something = asyncio.Event()
         self._stopping = False
-        self._worked_at = monotonic()
+        self._revocations = 0
+        self._failure: Exception | None = None
+        """What came between a record and its partition."""
         self._tidied_at = monotonic()
         self._recovering_since: float | None = monotonic()
         self._warnings: dict[str, str] = {}
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks = Tasks(self.counting.problems)
         self._use(loaded)
         self._open: list[OpenCases] = []
         """The open cases of our partitions as they were counted last; scrapes are answered in another thread."""
@@ -131,33 +146,19 @@ class Working:
 
     def start(self) -> None:
         """Begin, and join the others in the background."""
-        self._begin(self._run(), "stream")
-        self._begin(self._look_around(), "health")
-        self._begin(watch(watched(self.settings.rules, self.settings.microsystems), self.reload), "watcher")
+        self._running = self._tasks.begin(self._run(), "stream")
+        self._tasks.begin(self._look_around(), "health")
+        paths = watched(self.settings.rules, self.settings.microsystems)
+        self._tasks.begin(watch(paths, self.reload), "watcher")
         _log.info("service_started", rules=len(self._loaded.rules))
 
     async def stop(self) -> None:
         """Finish what has been taken, and leave."""
         self._stopping = True
         self._something.set()
-        await asyncio.wait(self._tasks[:1], timeout=SESSION_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.wait([self._running], timeout=SESSION_SECONDS)
+        await self._tasks.end()
         _log.info("service_stopped")
-
-    def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        """None of these tasks ends by itself, unless it failed."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.counting.problems[task.get_name()] = (
-                f"it ended ({type(error).__name__}); start the worker again"
-            )
-            _log.error("part_failed", what=task.get_name(), exc_info=error)
 
     async def _run(self) -> None:
         """Join, work, and join anew where that has become doubtful."""
@@ -179,29 +180,25 @@ class Working:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _work(self, stream: Stream, joining: asyncio.Task[None]) -> None:
-        self._worked_at = monotonic()
+        self._failure = None
         while not self._stopping:
-            if stream.has_ended or (joining.done() and joining.exception() is not None):
-                raise _Lost("the Kafka client has given up") from (
-                    joining.exception() if joining.done() else None
-                )
+            if joining.done() and (error := joining.exception()) is not None:
+                raise _Lost("the Kafka client cannot join") from error
+            if self._failure is not None:
+                raise _Lost("a record could not be taken") from self._failure
             self._look_at_clocks(stream)
             await self._flush(stream)
             await self._use_next()
-            self._check_pause()
+            self._check(stream)
             self._something.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._something.wait(), _TICK_SECONDS if self._is_warm else 0)
                 await asyncio.sleep(_GATHER_SECONDS)
         await self._flush(stream)
 
-    def _check_pause(self) -> None:
-        """Whoever did nothing for about a session may have lost its partitions without knowing."""
-        now = monotonic()
-        paused = now - self._worked_at
-        if paused > _PAUSED_SECONDS:
-            raise _Lost(f"the process stood still for {paused:.0f} s")
-        self._worked_at = now
+    def _check(self, stream: Stream) -> None:
+        if stream.has_ended:
+            raise _Lost("the Kafka client has given up")
 
     # Which partitions are ours
 
@@ -210,32 +207,36 @@ class Working:
         if self._shares:
             _log.info("partitions_revoked", count=len(self._shares))
         self._shares = {}
+        self._revocations += 1
         self._recovering_since = monotonic()
         self._room.set()
 
     async def _assigned(self, owned: set[int]) -> None:
-        stream = self._stream
+        stream, revocations = self._stream, self._revocations
         assert stream is not None
         told = await self._told()
         first = await stream.first_offsets(owned)
-        shares = {
-            number: _Share(number, await self._make(stream, number, told), first[number])
-            for number in sorted(owned)
-        }
+        shares = {}
+        for number in sorted(owned):
+            table = stream.table(number)
+            shares[number] = _Share(number, table, await self._make(table, number, told), first[number])
+        if self._revocations != revocations:
+            return  # meanwhile it was all taken from us
         self._shares = shares
-        self._worked_at = monotonic()
         _log.info("partitions_assigned", count=len(shares), journeys=self.journeys)
 
-    async def _told(self) -> list[Notice]:
-        """The last notice of each alert. Asks until the brokers answer."""
-        found = await self._reading("alerts")
-        return [_notice.decode(value) for value in found.values()]
+    async def _told(self) -> Mapping[int, Sequence[Notice]]:
+        """How each alert was told last, by the partition to which its patient's key belongs."""
+        found: defaultdict[int, list[Notice]] = defaultdict(list)
+        for each in await self._reading(_last_notices):
+            found[partition_of(patient_key(each.patient), self._cluster.partitions)].append(each)
+        return found
 
-    async def _reading(self, topic: Any) -> dict[bytes, bytes]:
-        """The last values of a topic by key. Asks until the brokers answer."""
+    async def _reading(self, read: Callable[[Cluster], _T]) -> _T:
+        """What a topic says. Asks until the brokers answer."""
         while True:
             try:
-                found = await asyncio.to_thread(_last, self._cluster, self._cluster.topic(topic))
+                found = await asyncio.to_thread(read, self._cluster)
             except Exception as error:  # noqa: BLE001 - whatever the library says, there is nothing to do but to ask again
                 self._warn("brokers", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -243,20 +244,22 @@ class Working:
                 self._warnings.pop("brokers", None)
                 return found
 
-    async def _make(self, stream: Stream, number: int, told: Sequence[Notice]) -> Partition:
-        partition = Partition(stream.table(number), self._way(number), self.counting)
+    async def _make(self, table: Part, number: int, told: Mapping[int, Sequence[Notice]]) -> Partition:
+        partition = Partition(table, self._way(number), self.counting)
         cases: list[tuple[str, str]] = []
         if partition.has_other_rules:
-            verdicts = await self._reading("verdicts")
-            found = (msgspec.json.decode(value, type=Verdict) for value in verdicts.values())
-            cases = [(each.case, each.verdict.patient) for each in found]
+            cases = await self._reading(_last_cases)
         partition.begin(
-            (each for each in told if each.state == "firing" or self._is_native(each.patient, number)), cases
+            (
+                each
+                for native, some in told.items()
+                for each in some
+                # because of merges, a journey may be anywhere
+                if native == number or each.state == "firing" or cell.journey_key(each.patient) in table
+            ),
+            cases,
         )
         return partition
-
-    def _is_native(self, patient: str, number: int) -> bool:
-        return partition_of(patient_key(patient), self._cluster.partitions) == number
 
     def _way(self, number: int) -> Way:
         return Way(
@@ -272,14 +275,18 @@ class Working:
     # Records in
 
     async def _take(self, record: Record) -> None:
-        """Take a record of the stream; waits while too many are not done with."""
+        """Take a record of the stream; waits while too many are not done with. Nothing is passed over, whatever fails."""
         share = self._shares.get(record.partition)
         if share is None:
             return  # it is no longer ours, and is read again by whoever has it
-        if record.offset > share.next:
-            await self._fill(share, record.offset)
-        if record.offset >= share.next:
-            await self._apply(share, record)
+        try:
+            if record.offset > share.next:
+                await self._fill(share, record.offset)
+            if record.offset >= share.next:
+                await self._apply(share, record)
+        except Exception as error:  # noqa: BLE001 - Faust would pass over the record
+            self._failure = error
+            return
         share.pending.append(record.done)
         self._something.set()
         if self._pending > _MOST_PENDING:
@@ -326,8 +333,9 @@ class Working:
             share.rescued.append(
                 share.partition.rescue(envelope.event.patient if isinstance(envelope, Told) else None)
             )
-            assert self._stream is not None
-            share.partition = await self._make(self._stream, share.number, await self._told())
+            share.is_whole = False
+            share.partition = await self._make(share.table, share.number, await self._told())
+            share.is_whole = True
             return
         if why is not None:
             share.rejects.append((record, why))
@@ -340,11 +348,12 @@ class Working:
         """Let time pass in each partition, as far as all is known that arrived until then; and warm those that are new."""
         ends = monotonic() + (_WARM_SECONDS if self._pending else _WARM_ALONE_SECONDS)
         latest = self.clock.now() - _MARGIN
-        for share in self._shares.values():
+        shares = [share for share in self._shares.values() if share.is_whole]
+        for share in shares:
             seen = stream.seen(share.number)
             if seen is not None and share.next >= seen.end:
-                share.partition.advance(min(latest, datetime.fromtimestamp(seen.at, UTC) - _MARGIN))
-        for share in self._shares.values():
+                share.partition.advance(min(latest, seen.at - _MARGIN))
+        for share in shares:
             while not share.partition.is_warm and monotonic() < ends:
                 share.partition.warm(_WARM_AT_ONCE)
         if self._recovering_since is not None and self._shares and self._is_warm:
@@ -354,16 +363,17 @@ class Working:
 
     @property
     def _is_warm(self) -> bool:
-        return all(share.partition.is_warm for share in self._shares.values())
+        return all(share.is_whole and share.partition.is_warm for share in self._shares.values())
 
     # What comes of it
 
     async def _flush(self, stream: Stream) -> None:
         """Send and write what has come since the last time; then the records that it came of are done with."""
         began = monotonic()
-        shares = list(self._shares.values())
+        shares = [share for share in self._shares.values() if share.is_whole]
         done: list[tuple[_Share, list[Callable[[], object]], list[Outcome]]] = []
-        sends: list[tuple[_Share, str, bytes | None, bytes | None, dict[str, bytes] | None]] = []
+        sends: list[tuple[_Share, _Send]] = []
+        writes: list[tuple[_Share, _Send]] = []
         for share in shares:
             outcomes = [*share.rescued, share.partition.drain()]
             rejects, pending = share.rejects, share.pending
@@ -374,57 +384,57 @@ class Working:
                 continue
             done.append((share, pending, outcomes))
             for outcome in outcomes:
-                sends += ((share, *each, None) for each in self._records(outcome))
-            sends += (self._dead_letter(share, record, why) for record, why in rejects)
+                sends += ((share, partial(stream.send, *each)) for each in self._records(outcome))
+                cells = outcome.cells.items()
+                writes += ((share, partial(stream.write, share.number, *each)) for each in cells)
+            for record, why in rejects:
+                value, headers = self._dead_letter(record, why)
+                topic = self._cluster.topic("rejects")
+                sends.append((share, partial(stream.send, topic, None, value, headers=headers)))
         if done:
-            await self._until_sent(
-                lambda: [
-                    stream.send(topic, key, value, None, headers)
-                    for share, topic, key, value, headers in sends
-                    if self._is_ours(share)
-                ]
-            )
-            self._check_pause()
-            await self._until_sent(
-                lambda: [
-                    stream.write(share.number, key, value)
-                    for share, _, outcomes in done
-                    if self._is_ours(share)
-                    for outcome in outcomes
-                    for key, value in outcome.cells.items()
-                ]
-            )
+            await self._until_sent(stream, sends)
+            await self._until_sent(stream, writes)
             for share, pending, outcomes in done:
                 if self._is_ours(share):
-                    for each in pending:
-                        each()
-                    self._told_all(outcomes)
+                    self._is_done(share, pending, outcomes)
             self.counting.wrote(monotonic() - began)
         self._room.set()
         if began - self._tidied_at > _TIDY_SECONDS or not self._is_warm:
             self._tidied_at = began
             for share in shares:
-                if not share.pending:
+                if not share.pending and share.is_whole:
                     share.partition.tidy()
 
     def _is_ours(self, share: _Share) -> bool:
         return self._shares.get(share.number) is share
 
-    async def _until_sent(self, send: Callable[[], Iterable[Awaitable[Awaitable[object]]]]) -> None:
-        """Send until the brokers have it all; again from the start where some did not go, for repeats change nothing."""
+    async def _until_sent(self, stream: Stream, sends: Sequence[tuple[_Share, _Send]]) -> None:
+        """Send until the brokers have it all; again from the start where some did not go, for repeats change nothing.
+
+        What is about a share that is no longer ours is left to its next owner.
+        """
         while True:
             try:
-                under_way = [await each for each in send()]
-                for each in under_way:
-                    await each
+                under_way = [await send() for share, send in sends if self._is_ours(share)]
+                await asyncio.gather(*under_way)
             except Exception as error:  # noqa: BLE001 - as above
-                self._check_pause()
+                self._check(stream)
                 self.counting.failed("brokers", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
-                self._worked_at = monotonic()
             else:
                 self.counting.mended("brokers")
                 return
+
+    def _is_done(
+        self, share: _Share, pending: Iterable[Callable[[], object]], outcomes: Iterable[Outcome]
+    ) -> None:
+        """The brokers have all that came of these records."""
+        for outcome in outcomes:
+            for key, value in outcome.cells.items():
+                share.table.written(key, value)
+        for each in pending:
+            each()
+        self._told_all(outcomes)
 
     def _records(self, outcome: Outcome) -> Iterable[tuple[str, bytes | None, bytes | None]]:
         cluster = self._cluster
@@ -438,9 +448,8 @@ class Working:
                 value = _encode(Verdict(case, pseudonym(verdict.patient, self._secret), verdict))
             yield cluster.topic("verdicts"), case.encode(), value
 
-    def _dead_letter(
-        self, share: _Share, record: Record, why: Reject
-    ) -> tuple[_Share, str, None, bytes, dict[str, bytes]]:
+    def _dead_letter(self, record: Record, why: Reject) -> tuple[bytes, dict[str, bytes]]:
+        """A record that was of no use, as its bytes and headers."""
         topic = self._cluster.topic("events")
         kept = Kept(
             origin="kafka",
@@ -455,8 +464,7 @@ class Working:
         )
         self.counting.took((), [kept], kept.arrived_at)
         said = {name: getattr(kept, name) for name in REJECT_HEADERS}
-        headers = {name: str(text).encode(errors="replace") for name, text in said.items() if text}
-        return share, self._cluster.topic("rejects"), None, kept.content, headers
+        return kept.content, {name: str(text).encode(errors="replace") for name, text in said.items() if text}
 
     def _told_all(self, outcomes: Iterable[Outcome]) -> None:
         now = self.clock.now()
@@ -471,18 +479,10 @@ class Working:
 
     async def reload(self) -> None:
         """Read rules and registry again; with an error the old ones stay in use."""
-        loaded, wrong = await asyncio.to_thread(load, self.settings.rules, self.settings.microsystems)
-        tell(wrong)
-        if loaded is None:
-            first = next(each for each in wrong if each.severity == "error")
-            self._warnings["rules"] = f"the old rules are in use: {first.file}:{first.line}: {first.message}"
-            self.metrics.rules_refused.set(1)
-            self.metrics.rule_reloads.of("refused").inc()
-            _log.error("rules_refused", file=first.file, line=first.line, count=len(wrong))
-            return
-        self._warnings.pop("rules", None)
-        self.metrics.rules_refused.set(0)
-        if loaded.digest != self._loaded.digest:
+        loaded = await load_again(
+            self.settings.rules, self.settings.microsystems, self._warnings, self.metrics
+        )
+        if loaded is not None and loaded.digest != self._loaded.digest:
             self._next_rules = loaded
             self._something.set()
 
@@ -505,7 +505,7 @@ class Working:
 
     def is_alive(self) -> bool:
         """Whether the work goes on."""
-        return bool(self._tasks) and not self._tasks[0].done()
+        return self._tasks.all_go_on
 
     def problems(self) -> list[tuple[str, str]]:
         """What keeps it from judging."""
@@ -558,14 +558,24 @@ class Working:
             _log.warning("kafka_failed", why=text)
 
 
-def _last(cluster: Cluster, topic: str) -> dict[bytes, bytes]:
-    """The last value of each key in a topic; those that have none are left out."""
-    found: dict[bytes, bytes] = {}
-    for each in whole(cluster, topic):
-        if each.key is None:
-            continue
-        if each.value is None:
+def _last_notices(cluster: Cluster) -> list[Notice]:
+    """How each alert was told last, which its sequence says, not where it lies."""
+    found: dict[str, Notice] = {}
+    for each in whole(cluster, cluster.topic("alerts")):
+        if each.value is not None:
+            told = _notice.decode(each.value)
+            known = found.get(told.alert)
+            if known is None or known.sequence <= told.sequence:
+                found[told.alert] = told
+    return list(found.values())
+
+
+def _last_cases(cluster: Cluster) -> list[tuple[str, str]]:
+    """The cases of which there are verdicts, each with its patient."""
+    found: dict[bytes, str] = {}
+    for each in whole(cluster, cluster.topic("verdicts")):
+        if each.key is not None and each.value is not None:
+            found[each.key] = _verdict.decode(each.value).verdict.patient
+        elif each.key is not None:
             found.pop(each.key, None)
-        else:
-            found[each.key] = each.value
-    return found
+    return [(case.decode(), patient) for case, patient in found.items()]
