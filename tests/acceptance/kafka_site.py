@@ -118,17 +118,22 @@ class Process:
         self.process.kill()
         self.process.wait()
 
+    def ask_to_end(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self):
+        """Its exit code, when it has ended; None for one that has to be made."""
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
     def end(self):
-        """Ask it to end, and make it; its exit code, None for one that had to be made."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                return self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                return None
-        return self.process.returncode
+            self.ask_to_end()
+            self.ended()
 
 
 def _clock(skew):
@@ -208,7 +213,8 @@ class Site:
         self.kills += 1
 
     def leave(self, worker):
-        assert worker.end() == 0, worker.text()
+        worker.ask_to_end()
+        assert worker.ended() == 0, worker.text()
         self.workers.remove(worker)
         self.moves += 1
 
@@ -218,9 +224,9 @@ class Site:
     def end(self):
         """All workers end, at once."""
         for each in self.workers:
-            each.process.send_signal(signal.SIGTERM)
+            each.ask_to_end()
         for each in self.workers:
-            assert each.end() == 0, each.text()
+            assert each.ended() == 0, each.text()
         self.workers = []
 
     # What a feed asks of whoever takes it
