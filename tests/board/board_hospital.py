@@ -4,8 +4,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 
-import httpx
-from web import NOW, MemoryIntake, parts, serving
+from web import NOW, MemoryIntake, asking, parts, serving
 
 from monitor.board.app import make_app
 from monitor.board.auth import Access, Tokens
@@ -164,7 +163,7 @@ def serving_hospital(folder):
         desk=Desk(reader, ledger, StoreError),
         rules=lambda: RULES,
     )
-    with serving(make_app(made)) as address, httpx.Client(base_url=address) as client:
+    with serving(make_app(made)) as address, asking(address) as client:
         yield SimpleNamespace(
             client=client,
             address=address,

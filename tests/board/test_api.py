@@ -1,9 +1,8 @@
 """Questions to a real store over a real server: what is shown to whom, page by page, and that it is written down."""
 
-import httpx
 import pytest
 from board_hospital import ADMIN, CASES, CLINICIAN, SECRETS, VIEWER, serving_hospital
-from web import parts, serving
+from web import asking, parts, serving
 
 from monitor.board.app import make_app
 from monitor.board.auth import Access, Tokens
@@ -266,7 +265,7 @@ class FullDisk:
 def test_what_cannot_be_written_down_is_not_shown(served):
     access = Access(Tokens(served.folder / "tokens.yaml"))
     made, seen = parts(access=access, desk=Desk(served.reader, FullDisk(), StoreError))
-    with serving(make_app(made)) as address, httpx.Client(base_url=address, headers=CLINICIAN) as client:
+    with serving(make_app(made)) as address, asking(address, headers=CLINICIAN) as client:
         for path in ("/api/alerts", f"/api/journeys/{served.pseudonym('MRN-7001')}"):
             answer = client.get(path)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -279,7 +278,7 @@ def test_what_cannot_be_written_down_is_not_shown(served):
 
 def test_readiness_says_what_is_wrong_and_health_whether_it_lives():
     made, _ = parts()
-    with serving(make_app(made)) as address, httpx.Client(base_url=address) as client:
+    with serving(make_app(made)) as address, asking(address) as client:
         assert client.get("/readyz").json() == {"ready": True, "problems": [], "warnings": []}
         made.health.odd = [("rules", "rules/ed.yaml:3:1: unknown key")]
         assert client.get("/readyz").status_code == 200

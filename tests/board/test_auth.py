@@ -3,9 +3,8 @@
 import hashlib
 from types import SimpleNamespace
 
-import httpx
 import pytest
-from web import MemoryIntake, parts, serving
+from web import MemoryIntake, asking, parts, serving
 
 from monitor.board.app import make_app
 from monitor.board.auth import Access, Tokens, TokensError
@@ -56,7 +55,7 @@ def served(tmp_path_factory):
     store = EmptyStore()
     tokens = Tokens(path)
     made, _ = parts(access=Access(tokens), desk=Desk(store, store, OSError))
-    with serving(make_app(made)) as address, httpx.Client(base_url=address) as client:
+    with serving(make_app(made)) as address, asking(address) as client:
         yield SimpleNamespace(client=client, intake=made.intake, path=path, tokens=tokens, store=store)
 
 
@@ -187,7 +186,7 @@ def test_a_file_may_be_put_in_place_of_another(tmp_path):
 def test_this_machine_reads_as_a_viewer_if_that_was_asked_for(is_open, status):
     store = EmptyStore()
     made, _ = parts(access=Access(open_to_loopback=is_open), desk=Desk(store, store, OSError))
-    with serving(make_app(made)) as address, httpx.Client(base_url=address) as client:
+    with serving(make_app(made)) as address, asking(address) as client:
         assert client.get("/api/alerts").status_code == status
         assert client.get("/api/alerts", headers={"x-forwarded-for": "10.1.1.1"}).status_code == 401
         assert client.get("/api/audit").status_code in (401, 403)

@@ -5,11 +5,11 @@ import gzip
 import http.client
 import json
 import socket
+from contextlib import closing
 from types import SimpleNamespace
 
-import httpx
 import pytest
-from web import eventually, parts, serving
+from web import LONGEST_SECONDS, asking, eventually, listener, parts, serving
 
 from monitor.board.app import make_app
 from monitor.ingest.body import Bodies, Limits
@@ -18,13 +18,13 @@ from monitor.ingest.problem import Refused
 
 EVENT = {"id": "1", "type": "triage", "patient": "7001", "occurred_at": "2026-03-03T10:00:00Z"}
 LINES = {"content-type": "application/x-ndjson"}
-SMALL = Limits(largest_bytes=200_000, held_bytes=400_000, idle_seconds=0.2)
+SMALL = Limits(largest_bytes=200_000, held_bytes=400_000)
 
 
 @pytest.fixture(scope="module")
 def served():
     made, seen = parts(limits=SMALL)
-    with serving(make_app(made)) as address, httpx.Client(base_url=address) as client:
+    with serving(make_app(made)) as address, asking(address) as client:
         yield SimpleNamespace(
             client=client, intake=made.intake, host=address.removeprefix("http://"), faults=seen.faults
         )
@@ -116,7 +116,7 @@ def test_of_many_rejects_the_first_are_told_and_all_are_counted_and_kept(served)
 
 def chunked(host, headers=()):
     """A connection on which the head of a chunked request was sent."""
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=LONGEST_SECONDS)
     connection.putrequest("POST", "/events")
     for name, value in [("Transfer-Encoding", "chunked"), *headers]:
         connection.putheader(name, value)
@@ -157,13 +157,16 @@ def test_of_a_json_body_that_breaks_off_nothing_is_taken(served):
     assert served.intake.batches == []
 
 
-def test_a_body_that_stops_coming_is_given_up(served):
-    connection = chunked(served.host, LINES.items())
-    send(connection, lines(1))
-    answer = connection.getresponse()
-    assert (answer.status, json.load(answer)["accepted"]) == (408, 1)
-    assert answer.headers["connection"] == "close"
-    connection.close()
+def test_a_body_that_stops_coming_is_given_up():
+    made, _ = parts(limits=Limits(idle_seconds=0.1))
+    listening = listener()
+    host, port = listening.getsockname()
+    with closing(chunked(f"{host}:{port}", LINES.items())) as connection:
+        send(connection, lines(1))  # before anybody serves it, and so in time
+        with serving(make_app(made), listening=listening):
+            answer = connection.getresponse()
+            assert (answer.status, json.load(answer)["accepted"]) == (408, 1)
+            assert answer.headers["connection"] == "close"
 
 
 def test_a_gzipped_body_is_unzipped_as_it_comes_member_after_member(served):
@@ -197,7 +200,7 @@ def test_an_encoding_that_is_not_read_is_refused_and_the_one_that_is_named(serve
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_read(served):
-    connection = http.client.HTTPConnection(served.host, timeout=5)
+    connection = http.client.HTTPConnection(served.host, timeout=LONGEST_SECONDS)
     connection.putrequest("POST", "/events")
     connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str(100 * 2**20))
@@ -235,7 +238,7 @@ def test_a_body_of_a_hundred_megabytes_fills_no_memory():
 @pytest.mark.parametrize("kind", ["application/json", LINES["content-type"]])
 def test_a_body_of_a_hundred_megabytes_is_refused_and_the_next_request_is_served(kind):
     made, seen = parts()
-    with serving(make_app(made)) as address, httpx.Client(base_url=address, timeout=30) as client:
+    with serving(make_app(made)) as address, asking(address) as client:
         answer = client.post("/events", content=iter([b" " * 2**20] * 100), headers={"content-type": kind})
         assert answer.status_code == 413
         assert client.post("/events", json=EVENT).status_code == 202

@@ -4,9 +4,8 @@ import asyncio
 import json
 from types import SimpleNamespace
 
-import httpx
 import pytest
-from web import NOW, MemoryIntake, parts, serving
+from web import NOW, MemoryIntake, asking, parts, serving
 
 from monitor.board.app import make_app
 from monitor.core.event import HEARTBEAT
@@ -30,7 +29,7 @@ ENCOUNTER = {
 @pytest.fixture(scope="module")
 def served():
     made, seen = parts()
-    with serving(make_app(made)) as address, httpx.Client(base_url=address, headers=FHIR) as client:
+    with serving(make_app(made)) as address, asking(address, headers=FHIR) as client:
         yield SimpleNamespace(client=client, intake=made.intake, gaps=seen.gaps, faults=seen.faults)
 
 

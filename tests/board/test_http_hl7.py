@@ -2,9 +2,8 @@
 
 from types import SimpleNamespace
 
-import httpx
 import pytest
-from web import parts, serving
+from web import asking, parts, serving
 
 from monitor.board.app import make_app
 from monitor.core.place import Registry
@@ -21,7 +20,7 @@ HL7 = {"content-type": "application/hl7-v2"}
 @pytest.fixture(scope="module")
 def served():
     made, seen = parts()
-    with serving(make_app(made)) as address, httpx.Client(base_url=address, headers=HL7) as client:
+    with serving(make_app(made)) as address, asking(address, headers=HL7) as client:
         yield SimpleNamespace(client=client, intake=made.intake, faults=seen.faults)
 
 

@@ -12,12 +12,14 @@ from types import SimpleNamespace
 import httpx
 import uvicorn
 
-from monitor.board.app import Parts, make_app
+from monitor.board.app import Parts
 from monitor.board.auth import Access
 from monitor.board.server import configured
 from monitor.core.place import Registry
 
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
+LONGEST_SECONDS = 60
+"""For whatever is waited for: far more than it takes, since other tests run beside."""
 
 
 class MemoryIntake:
@@ -87,11 +89,16 @@ def parts(**given):
     return Parts(**known | given), SimpleNamespace(gaps=gaps, faults=faults)
 
 
+def listener():
+    """A socket that listens: who connects is served once a server runs on it, and may have said all by then."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
 @contextmanager
-def serving(app, tls=None):
+def serving(app, tls=None, listening=None):
     """The address of a server that runs an application until the block ends."""
     server = uvicorn.Server(configured(app, tls))
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listening or listener()
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
@@ -106,16 +113,14 @@ def serving(app, tls=None):
         listening.close()
 
 
-@contextmanager
-def client_of(made, **headers):
-    """A client of an application of these parts."""
-    with serving(make_app(made)) as address, httpx.Client(base_url=address, headers=headers) as client:
-        yield client
+def asking(address, **options):
+    """A client with patience."""
+    return httpx.Client(base_url=address, timeout=LONGEST_SECONDS, **options)
 
 
 def eventually(holds):
-    """Waits a little for what another thread is about to do."""
-    until = time.monotonic() + 5
+    """Waits for what another thread is about to do."""
+    until = time.monotonic() + LONGEST_SECONDS
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.005)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
@@ -12,6 +13,8 @@ from monitor.ingest.intake import NotTaken
 from monitor.ingest.mllp_server import Limits, MllpServer
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+LONGEST_SECONDS = 60
+"""For whatever is waited for: far more than it takes, since other tests run beside."""
 
 
 class FakeIntake:
@@ -89,7 +92,7 @@ class Sender:
     async def raw(self):
         """The next answer, as bytes."""
         while not self._answers:
-            data = await asyncio.wait_for(self.reader.read(65536), 5)
+            data = await asyncio.wait_for(self.reader.read(65536), LONGEST_SECONDS)
             if not data:
                 raise EOFError
             self._answers += self._framer.feed(data)
@@ -107,7 +110,7 @@ class Sender:
     async def is_reset(self):
         """Whether the server has ended the connection, and not in order; what it had sent before is lost then."""
         try:
-            while await asyncio.wait_for(self.reader.read(65536), 5):
+            while await asyncio.wait_for(self.reader.read(65536), LONGEST_SECONDS):
                 pass
         except ConnectionError:
             return True
@@ -116,7 +119,7 @@ class Sender:
     async def close(self):
         self.writer.close()
         with suppress(OSError):
-            await asyncio.wait_for(self.writer.wait_closed(), 5)
+            await asyncio.wait_for(self.writer.wait_closed(), LONGEST_SECONDS)
 
 
 class World:
@@ -137,7 +140,7 @@ class World:
     async def close(self):
         for sender in self._senders:
             await sender.close()
-        await asyncio.wait_for(self.server.stop(), 15)
+        await asyncio.wait_for(self.server.stop(), LONGEST_SECONDS)
 
 
 @asynccontextmanager
@@ -153,10 +156,18 @@ async def world(intake=None, tls=None, port=0, **limits):
 
 
 async def until(condition):
-    """Wait for something to come true, for five seconds at most."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - any condition, of things that know nothing of tests
-            await asyncio.sleep(0.005)
+    """Wait for something to come true, by a clock that never leaps."""
+    longest = time.monotonic() + LONGEST_SECONDS
+    while not condition():
+        assert time.monotonic() < longest
+        await asyncio.sleep(0.005)
+
+
+def leap(seconds):
+    """Have the clock of this loop go forward: what waits for a time that has passed then is over at once."""
+    loop = asyncio.get_running_loop()
+    before = loop.time
+    loop.time = lambda: before() + seconds
 
 
 def adt(number, trigger="A01", *, patient="7", accept="", application="", sender="ADT", fields=""):
