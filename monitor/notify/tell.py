@@ -7,6 +7,8 @@ from monitor.core.place import Registry
 from monitor.core.rule import CaseRule, RuleBase
 from monitor.notify.notice import Notice
 
+_TEXTS = ("summary", "action", "owner", "runbook", "labels", "annotations")
+
 
 def notice(
     change: AlertChange,
@@ -50,3 +52,15 @@ def notice(
         found.action, found.owner, found.runbook = rule.action, rule.owner, rule.runbook
         found.labels, found.annotations = rule.labels, rule.annotations
     return found
+
+
+def is_as_told(was: Notice, now: Notice | AlertChange) -> bool:
+    """Whether whoever was told of an alert knows how it stands. Of one that fires the severity counts, too: rules may change it."""
+    if (was.state, was.level, was.reason) != (now.state, now.level, now.reason):
+        return False
+    return now.state != "firing" or was.severity == now.severity
+
+
+def reads_as_told(was: Notice, now: Notice) -> bool:
+    """Whether the texts of the rule are what they were."""
+    return all(getattr(was, name) == getattr(now, name) for name in _TEXTS)

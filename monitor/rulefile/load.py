@@ -13,7 +13,7 @@ from monitor.core.text import Model, found
 from monitor.rulefile.document import Node, read_mapping
 from monitor.rulefile.judge import closest, did_you_mean, judge
 from monitor.rulefile.problem import Problem, SourceText, in_order
-from monitor.rulefile.references import check_against_registry, check_nesting
+from monitor.rulefile.references import check_against_registry, check_nesting, check_silences
 
 RESERVED: Final = "feed"
 """The id under which the alert of a silent source goes."""
@@ -85,6 +85,8 @@ def load_registry(name: str, content: bytes) -> tuple[Registry | None, list[Prob
         return None, in_order(problems)
     registry, wrong = judge(Registry, root, source)
     problems = [*problems, *wrong, *check_nesting(root, source)]
+    if registry is not None:
+        problems += check_silences(root, source, registry)
     failed = any(each.severity == "error" for each in problems)
     return (None if failed else registry), in_order(problems)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
+from monitor.core.feed import SHORT
 from monitor.core.place import Registry
 from monitor.core.text import found
 from monitor.rulefile.document import Node
@@ -45,6 +47,35 @@ def check_nesting(root: Node, source: SourceText) -> list[Problem]:
         elif _nests_in_itself(each, parents):
             message = f"{found(each)} nests in itself"
             problems.append(source.problem(node.start, node.end, "bad-value", message))
+    return problems
+
+
+def check_silences(root: Node, source: SourceText, registry: Registry) -> list[Problem]:
+    """Limits of silence that are shorter than the gaps that a service remembers (docs/reference/decisions.md, 46)."""
+    problems = []
+    for name, profile in registry.sources.items():
+        written, limits = root.under("sources").under(name).under("silent_after"), profile.silent_after
+        each = (
+            [(written, limits)]
+            if isinstance(limits, timedelta)
+            else [
+                (node.under("after"), limit.after)
+                for node, limit in zip(written.items, limits or [], strict=True)
+            ]
+        )
+        for node, limit in each:
+            if limit < SHORT:
+                message = f"{found(node.text)} is shorter than 30s: a service that was restarted does not know of gaps so short"
+                problems.append(
+                    source.problem(
+                        node.start,
+                        node.end,
+                        "short-silence",
+                        message,
+                        "write 30s or more",
+                        severity="warning",
+                    )
+                )
     return problems
 
 

@@ -13,7 +13,7 @@ from monitor.core.rule import Rule
 from monitor.core.verdict import Case
 from monitor.notify.notice import Notice
 from monitor.notify.routing import Route, Router, notify_roles
-from monitor.notify.tell import notice
+from monitor.notify.tell import is_as_told, notice, reads_as_told
 from monitor.runtime.batch import Batch, Folded
 from monitor.runtime.shelf import DiskShelf
 from monitor.runtime.store import Store
@@ -138,7 +138,8 @@ class News:
 
     def _alert(self, change: AlertChange) -> None:
         was = self.told.pop(change.alert, None) if self.told else None
-        if was is not None and _state(was) == _state(change):
+        is_known = was is not None and is_as_told(was, change)
+        if is_known and change.state != "firing":
             return
         rule = self._rules.get(change.rule)
         told = notice(
@@ -149,7 +150,10 @@ class News:
             link=self._link,
             after_outage=self._outage.since <= change.at < self._outage.until,
         )
-        self._send(told, notify_roles(rule, change.level) if rule is not None else ())
+        if not is_known:
+            self._send(told, notify_roles(rule, change.level) if rule is not None else ())
+        elif was is not None and not reads_as_told(was, told):
+            self._notices.append(told)  # it is shown as it now reads; nobody is called for that
 
     def _send(self, told: Notice, roles: Sequence[str]) -> None:
         routes = self._routes.setdefault(told.alert, [])
@@ -158,7 +162,3 @@ class News:
         self._notices.append(told)
         routes += (found := self._router.route(told, roles, already))
         self.deliveries += [(*route, told) for route in found]
-
-
-def _state(of: Notice | AlertChange) -> tuple[str, int, str | None]:
-    return of.state, of.level, of.reason

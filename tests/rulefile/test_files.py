@@ -98,6 +98,7 @@ def test_every_code_has_a_file_that_shows_it() -> None:
         "reserved-id",
         "several-documents",
         "several-forms",
+        "short-silence",
         "too-deep",
         "too-many-aliases",
         "unknown-calendar",

@@ -168,6 +168,39 @@ def test_new_rules_are_put_over_the_same_facts_and_what_differs_is_told(serve):
     assert service.verdicts() == []
 
 
+def test_an_alert_that_fires_is_told_again_when_new_rules_change_its_severity(serve):
+    fall = {"id": "fall", "summary": "fell", "severity": "warning", "never": {"type": "fall"}}
+    service = serve([rule(**fall)], Registry(), START)
+    service.take(event("1", "fall", START))
+    service.settle()
+    for digest, changed in (("second", {}), ("third", {"severity": "critical"})):
+        service.loaded = Loaded([rule(**fall | changed)], Registry(), digest)
+        service.live.use(service.loaded)
+        read_all(service.live)
+        service.settle()
+    first, second = service.notices()
+    assert (first.severity, second.severity) == ("warning", "critical")
+    assert (first.sequence[0], second.sequence[0]) == (0, 2)
+    service.pull_the_plug()
+    service.start()
+    service.settle()
+    assert len(service.notices()) == 2
+
+
+def test_other_words_of_a_rule_are_shown_with_what_fires_and_call_nobody(serve):
+    fall = {"id": "fall", "summary": "fell", "severity": "warning", "never": {"type": "fall"}}
+    service = serve([rule(**fall)], Registry(), START)
+    service.take(event("1", "fall", START))
+    service.settle()
+    service.loaded = Loaded([rule(**fall | {"summary": "has fallen"})], Registry(), "second")
+    service.live.use(service.loaded)
+    read_all(service.live)
+    service.settle()
+    assert [each.summary for each in service.notices()] == ["fell"]
+    [kept] = service.store.alerts_known()
+    assert (kept.summary, kept.state) == ("has fallen", "firing")
+
+
 def test_an_alert_of_a_rule_that_went_while_the_service_was_down_is_withdrawn(serve):
     service = serve([rule(never={"type": "fall"})], Registry(), START)
     service.take(event("1", "fall", START))

@@ -160,18 +160,26 @@ def test_whatever_befalls_it_the_end_is_that_of_a_replay_by_the_last_rules(scena
             service.pull_the_plug()
     assert found == verdicts
     told = {each.alert: stand(each) for each in notices}
-    stands = {alert: (state, level, reason) for _, _, alert, state, level, reason, _ in alerts}
-    for alert, how in stands.items():
-        assert told.get(alert, how if how[0] == "resolved" else None) == how, (alert, notices)
-    for alert, how in told.items():
-        assert alert in stands or how[0] == "resolved"
-        assert kept[alert] == how
+    stands = {alert: how(*rest) for _, _, alert, *rest in alerts}
+    for alert, stands_now in stands.items():
+        assert told.get(alert, stands_now if stands_now[0] == "resolved" else None) == stands_now, (
+            alert,
+            notices,
+        )
+    for alert, last in told.items():
+        assert alert in stands or last[0] == "resolved"
+        assert kept[alert] == last
     grows(notices)
     assert service.watcher.failures == []
 
 
 def stand(notice):
-    return notice.state, notice.level, notice.reason
+    return how(notice.state, notice.level, notice.reason, notice.severity)
+
+
+def how(state, level, reason, severity):
+    """What people are to know of an alert; of one that is over nobody asks how grave it was."""
+    return state, level, reason, severity if state == "firing" else None
 
 
 def grows(notices):
