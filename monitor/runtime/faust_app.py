@@ -1,22 +1,21 @@
-"""The stream on Kafka, by Faust: which partitions are ours, their records, their table, and what is sent. The only file that knows Faust.
+"""The stream on Kafka, by Faust: which partitions are ours, their records, and what is sent. The only file that knows Faust.
 
-Of Faust there is the group, its rebalances and commits, the table with its changelog, and the clients. Records are acknowledged
+Of Faust there is the group, its rebalances and commits, and the clients. Records are acknowledged
 by whoever takes them, one by one, when all that comes of them is with the brokers; nothing is written from within a stream.
 
-Three things that it does otherwise than Faust keep a worker from harm:
+Two things that it does otherwise than Faust keep a worker from harm:
 
 - *The fence.* What is to be written waits in the producer, and a process may sleep meanwhile, or be cut off. Each request that
   writes is let through to its connection only while a `Lease` holds, which the answers to heartbeats renew. What is left are the
   microseconds between that look and the system call, and what the operating system has taken already but not sent.
 - *How far a partition is known* counts from when the brokers were asked, not from when their answer was read.
-- *The table* shows what is still to be written, but forgets it with the share: what is read again after a rebalance is what others read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -51,7 +50,7 @@ _FETCH_MILLISECONDS: Final = 150
 _COMMIT_SECONDS: Final = 1.0
 _LARGEST: Final = 16 * 2**20
 _TAKE_OVER: Final = 8 * 2**20
-"""Bytes of a fetch: at the start whole tables are read."""
+"""Bytes of a fetch: at the start much may wait."""
 
 
 class Record(NamedTuple):
@@ -92,7 +91,7 @@ class Stream:
         assigned: Callable[[set[int]], Awaitable[None]],
         revoked: Callable[[], None],
     ) -> None:
-        """`take` gets each record, `assigned` our partitions when their tables are there, `revoked` is called before that, and when they are lost.
+        """`take` gets each record, `assigned` our partitions, `revoked` is called before that, and when they are lost.
 
         From `revoked` on nothing must be sent until `assigned` has ended.
 
@@ -137,7 +136,6 @@ class Stream:
         app.transport = _Transport(app.conf.broker_consumer, app)
         app.transport.lease, app.transport.heard = self._lease, self._heard
         events = app.topic(self._events, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", partitions=cluster.partitions)  # fmt: skip
-        self._table = app.Table("journeys", key_type=bytes, value_type=bytes, partitions=cluster.partitions)
         self._take, self._assigned, self._revoked = take, assigned, revoked
         app.agent(events, name="take")(self._agent)
         app.on_partitions_revoked.connect(self._on_revoked)
@@ -222,15 +220,11 @@ class Stream:
                         if topic == self._events and error_code == 0:
                             self._seen[number] = Seen(end, asked_at)
 
-    # The table, and what is sent
-
-    def table(self, partition: int) -> Part:
-        """The part of the table that belongs to a partition; `write` makes lasting what is written into it."""
-        return Part(self._table.data, partition)
+    # What is sent
 
     async def write(self, partition: int, key: bytes, value: bytes | None) -> Awaitable[object]:
         """Write a cell of the table; what is returned ends when the brokers have it, or raises that they have not."""
-        return await self.send(self._cluster.topic("journeys"), _named(partition, key), value, partition)
+        return await self.send(self._cluster.topic("journeys"), key, value, partition)
 
     async def send(
         self,
@@ -340,54 +334,3 @@ def _credentials(cluster: Cluster) -> Any:
             ssl_context=context,
         )
     return None if context is None else faust.SSLCredentials(context=context)
-
-
-def _named(partition: int, key: bytes) -> bytes:
-    """The key in the table: two partitions may hold entries for one patient, of which one says where the other is."""
-    return partition.to_bytes(2) + key
-
-
-class Part(MutableMapping[bytes, bytes]):
-    """What the table holds for one partition: what the brokers have, and over it what is still to be written."""
-
-    def __init__(self, store: Any, partition: int) -> None:
-        self._cells: dict[bytes, bytes] = store.data
-        self._partition_of: dict[bytes, int] = store._key_partition  # noqa: SLF001 - by it Faust drops what is no longer ours
-        self._partition = partition
-        self._prefix = _named(partition, b"")
-        self._ahead: dict[bytes, bytes | None] = {}
-        """What the brokers do not have yet; None: the key goes."""
-
-    def written(self, key: bytes, value: bytes | None) -> None:
-        """The brokers have it."""
-        if value is None:
-            self._cells.pop(self._prefix + key, None)
-            self._partition_of.pop(self._prefix + key, None)
-        else:
-            self._cells[self._prefix + key] = value
-            self._partition_of[self._prefix + key] = self._partition
-        if self._ahead.get(key, b"") is value:
-            del self._ahead[key]
-
-    def __getitem__(self, key: bytes) -> bytes:
-        if key not in self._ahead:
-            return self._cells[self._prefix + key]
-        value = self._ahead[key]
-        if value is None:
-            raise KeyError(key)
-        return value
-
-    def __setitem__(self, key: bytes, value: bytes) -> None:
-        self._ahead[key] = value
-
-    def __delitem__(self, key: bytes) -> None:
-        self[key]
-        self._ahead[key] = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        lasting = (key[2:] for key in list(self._cells) if key.startswith(self._prefix))
-        yield from (key for key in lasting if key not in self._ahead)
-        yield from (key for key, value in list(self._ahead.items()) if value is not None)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)

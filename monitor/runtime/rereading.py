@@ -28,22 +28,23 @@ class Found(NamedTuple):
 
 def whole(cluster: Cluster, topic: str) -> Iterator[Found]:
     """All records that a topic holds now, partition by partition. Raises `Trouble`, or what the library says."""
-    with closing(_consumer(cluster)) as consumer:
+    with closing(consuming(cluster)) as consumer:
         places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         ends = consumer.end_offsets(places)
         for place, begin in consumer.beginning_offsets(places).items():
-            yield from _read(consumer, place, begin, ends[place])
+            yield from reading(consumer, place, begin, ends[place])
 
 
 def between(cluster: Cluster, topic: str, partition: int, begin: int, end: int) -> list[Found]:
     """The records from one offset to before another, those that retention has left."""
-    with closing(_consumer(cluster)) as consumer:
+    with closing(consuming(cluster)) as consumer:
         place = TopicPartition(topic, partition)
         begin = max(begin, consumer.beginning_offsets([place])[place])
-        return list(_read(consumer, place, begin, end))
+        return list(reading(consumer, place, begin, end))
 
 
-def _consumer(cluster: Cluster) -> Any:
+def consuming(cluster: Cluster, **options: Any) -> Any:
+    """A consumer for such readings."""
     return connected(
         KafkaConsumer,
         cluster,
@@ -52,10 +53,12 @@ def _consumer(cluster: Cluster) -> Any:
         check_crcs=False,  # in Python it takes most of the time; TCP has a check of its own
         max_poll_records=5_000,
         request_timeout_ms=2 * ANSWER_MILLISECONDS,
+        **options,
     )
 
 
-def _read(consumer: Any, place: Any, begin: int, end: int) -> Iterator[Found]:
+def reading(consumer: Any, place: Any, begin: int, end: int) -> Iterator[Found]:
+    """The records of a partition from one offset to before another. Raises `Trouble` when the brokers fall silent."""
     consumer.assign([place])
     consumer.seek(place, begin)
     silent = 0

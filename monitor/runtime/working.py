@@ -33,13 +33,14 @@ from monitor.runtime import cell
 from monitor.runtime.batch import Kept
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
-from monitor.runtime.faust_app import SESSION_SECONDS, Part, Record, Stream
+from monitor.runtime.faust_app import SESSION_SECONDS, Record, Stream
 from monitor.runtime.kafka_intake import REJECT_HEADERS
 from monitor.runtime.live import Loaded
 from monitor.runtime.partition import Outcome, Partition, Way
 from monitor.runtime.reader import OpenCases
 from monitor.runtime.rereading import between, whole
 from monitor.runtime.rules import load_again, watched
+from monitor.runtime.table import Abandoned, Table, catch_up
 from monitor.runtime.tasks import Tasks
 from monitor.runtime.waiting import counted
 from monitor.runtime.watch import watch
@@ -87,14 +88,21 @@ class _Share:
     """A partition that is ours, and what waits for what comes of its records."""
 
     number: int
-    table: Part
+    table: Table
     partition: Partition
     next: int
     """The offset of the record that comes next."""
     is_whole: bool = True
     """Not while its partition failed over a record, and another is being made from the table."""
     pending: list[Callable[[], object]] = field(default_factory=list)
-    rescued: list[Outcome] = field(default_factory=list)
+    at: float = 0.0
+    """When the last record arrived."""
+    is_cut: bool = False
+    """Whether more may come that arrived then, so that nothing can be told yet of that instant."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """What has come of records before that."""
+    settled: int = 0
+    """How many of those that are pending it came of."""
     rejects: list[tuple[Record, Reject]] = field(default_factory=list)
     taken: list[Event] = field(default_factory=list)
     """Not counted yet."""
@@ -129,6 +137,7 @@ class Working:
         self._room = asyncio.Event()
         self._something = asyncio.Event()
         self._stopping = False
+        self._has_left = asyncio.Event()
         self._revocations = 0
         self._failure: Exception | None = None
         """What came between a record and its partition."""
@@ -146,7 +155,7 @@ class Working:
 
     def start(self) -> None:
         """Begin, and join the others in the background."""
-        self._running = self._tasks.begin(self._run(), "stream")
+        self._tasks.begin(self._run(), "stream")
         self._tasks.begin(self._look_around(), "health")
         paths = watched(self.settings.rules, self.settings.microsystems)
         self._tasks.begin(watch(paths, self.reload), "watcher")
@@ -156,12 +165,13 @@ class Working:
         """Finish what has been taken, and leave."""
         self._stopping = True
         self._something.set()
-        await asyncio.wait([self._running], timeout=SESSION_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._has_left.wait(), SESSION_SECONDS)
         await self._tasks.end()
         _log.info("service_stopped")
 
     async def _run(self) -> None:
-        """Join, work, and join anew where that has become doubtful."""
+        """Join, work, and join anew where that has become doubtful, until it is told to leave; then wait for the end."""
         while not self._stopping:
             folder = Path(self.settings.data) / "faust"
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -178,6 +188,8 @@ class Working:
                 await stream.stop()
             if not self._stopping:
                 await asyncio.sleep(_AGAIN_SECONDS)
+        self._has_left.set()
+        await asyncio.Event().wait()
 
     async def _work(self, stream: Stream, joining: asyncio.Task[None]) -> None:
         self._failure = None
@@ -214,12 +226,19 @@ class Working:
     async def _assigned(self, owned: set[int]) -> None:
         stream, revocations = self._stream, self._revocations
         assert stream is not None
-        told = await self._told()
-        first = await stream.first_offsets(owned)
+        tables = {number: Table() for number in sorted(owned)}
         shares = {}
-        for number in sorted(owned):
-            table = stream.table(number)
-            shares[number] = _Share(number, table, await self._make(table, number, told), first[number])
+        try:
+            await self._reading(
+                lambda cluster: catch_up(cluster, tables, lambda: self._revocations == revocations)
+            )
+            told = await self._told()
+            first = await stream.first_offsets(owned)
+            for number, table in tables.items():
+                shares[number] = _Share(number, table, await self._make(table, number, told), first[number])
+                await asyncio.sleep(0)
+        except Abandoned:
+            return
         if self._revocations != revocations:
             return  # meanwhile it was all taken from us
         self._shares = shares
@@ -233,10 +252,15 @@ class Working:
         return found
 
     async def _reading(self, read: Callable[[Cluster], _T]) -> _T:
-        """What a topic says. Asks until the brokers answer."""
+        """What a topic says. Asks until the brokers answer, or our partitions have been taken from us: then it raises `Abandoned`."""
+        revocations = self._revocations
         while True:
+            if self._revocations != revocations:
+                raise Abandoned
             try:
                 found = await asyncio.to_thread(read, self._cluster)
+            except Abandoned:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever the library says, there is nothing to do but to ask again
                 self._warn("brokers", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -244,8 +268,8 @@ class Working:
                 self._warnings.pop("brokers", None)
                 return found
 
-    async def _make(self, table: Part, number: int, told: Mapping[int, Sequence[Notice]]) -> Partition:
-        partition = Partition(table, self._way(number), self.counting)
+    async def _make(self, table: Table, number: int, told: Mapping[int, Sequence[Notice]]) -> Partition:
+        partition = Partition(table.cells, self._way(number), self.counting)
         cases: list[tuple[str, str]] = []
         if partition.has_other_rules:
             cases = await self._reading(_last_cases)
@@ -255,7 +279,7 @@ class Working:
                 for native, some in told.items()
                 for each in some
                 # because of merges, a journey may be anywhere
-                if native == number or each.state == "firing" or cell.journey_key(each.patient) in table
+                if native == number or each.state == "firing" or cell.journey_key(each.patient) in table.cells
             ),
             cases,
         )
@@ -284,6 +308,8 @@ class Working:
                 await self._fill(share, record.offset)
             if record.offset >= share.next:
                 await self._apply(share, record)
+        except Abandoned:
+            return
         except Exception as error:  # noqa: BLE001 - Faust would pass over the record
             self._failure = error
             return
@@ -319,7 +345,9 @@ class Working:
 
     async def _apply(self, share: _Share, record: Record) -> None:
         """Show a record to its partition. What cannot be used becomes a reject; nothing is passed over."""
-        share.next = record.offset + 1
+        if share.is_cut and record.timestamp > share.at:
+            self._settle(share)
+        share.next, share.at = record.offset + 1, record.timestamp
         at = datetime.fromtimestamp(record.timestamp, UTC)
         envelope = decode(record.value)
         if isinstance(envelope, Reject):
@@ -330,7 +358,7 @@ class Working:
         except Exception as error:  # noqa: BLE001 - one record must not stop all that come after it
             _log.error("record_failed", exc_info=error)
             share.rejects.append((record, _UNPROCESSABLE))
-            share.rescued.append(
+            share.outcomes.append(
                 share.partition.rescue(envelope.event.patient if isinstance(envelope, Told) else None)
             )
             share.is_whole = False
@@ -351,7 +379,9 @@ class Working:
         shares = [share for share in self._shares.values() if share.is_whole]
         for share in shares:
             seen = stream.seen(share.number)
-            if seen is not None and share.next >= seen.end:
+            if (
+                seen is not None and share.next == seen.end
+            ):  # a new leader may know of less at first than we have
                 share.partition.advance(min(latest, seen.at - _MARGIN))
         for share in shares:
             while not share.partition.is_warm and monotonic() < ends:
@@ -375,11 +405,14 @@ class Working:
         sends: list[tuple[_Share, _Send]] = []
         writes: list[tuple[_Share, _Send]] = []
         for share in shares:
-            outcomes = [*share.rescued, share.partition.drain()]
-            rejects, pending = share.rejects, share.pending
+            share.is_cut = self._is_amid(stream, share)
+            if not share.is_cut:
+                self._settle(share)
+            outcomes, rejects = share.outcomes, share.rejects
+            pending, share.pending = share.pending[: share.settled], share.pending[share.settled :]
             if share.taken:
                 self.counting.took(share.taken, (), self.clock.now())
-            share.rescued, share.rejects, share.pending, share.taken = [], [], [], []
+            share.outcomes, share.rejects, share.taken, share.settled = [], [], [], 0
             if not pending and not rejects and not any(outcomes):
                 continue
             done.append((share, pending, outcomes))
@@ -396,7 +429,7 @@ class Working:
             await self._until_sent(stream, writes)
             for share, pending, outcomes in done:
                 if self._is_ours(share):
-                    self._is_done(share, pending, outcomes)
+                    self._is_done(pending, outcomes)
             self.counting.wrote(monotonic() - began)
         self._room.set()
         if began - self._tidied_at > _TIDY_SECONDS or not self._is_warm:
@@ -404,6 +437,17 @@ class Working:
             for share in shares:
                 if not share.pending and share.is_whole:
                     share.partition.tidy()
+
+    def _is_amid(self, stream: Stream, share: _Share) -> bool:
+        """Whether more may come that arrived together with the last record: the brokers have more, and there is room for it."""
+        seen = stream.seen(share.number)
+        is_known = seen is None or share.next >= seen.end
+        return bool(share.pending) and not is_known and self._pending <= _MOST_PENDING
+
+    def _settle(self, share: _Share) -> None:
+        """Draw the conclusions from all records until now; what arrives later arrives at another instant."""
+        share.outcomes.append(share.partition.drain())
+        share.settled, share.is_cut = len(share.pending), False
 
     def _is_ours(self, share: _Share) -> bool:
         return self._shares.get(share.number) is share
@@ -425,13 +469,8 @@ class Working:
                 self.counting.mended("brokers")
                 return
 
-    def _is_done(
-        self, share: _Share, pending: Iterable[Callable[[], object]], outcomes: Iterable[Outcome]
-    ) -> None:
+    def _is_done(self, pending: Iterable[Callable[[], object]], outcomes: Iterable[Outcome]) -> None:
         """The brokers have all that came of these records."""
-        for outcome in outcomes:
-            for key, value in outcome.cells.items():
-                share.table.written(key, value)
         for each in pending:
             each()
         self._told_all(outcomes)

@@ -107,9 +107,12 @@ class Cluster:
         return [number for number, each in enumerate(self.lasting) if self.read[number] < len(each.log)]
 
     def step(self, number: int, most: int = 1) -> None:
-        """A worker takes some records, and does what comes of them; or dies over it."""
+        """A worker takes some records, and all else that arrived with the last of them, and does what comes of them; or dies over it."""
         lasting, partition = self.lasting[number], self.live[number]
-        for at, value in lasting.log[self.read[number] :][:most]:
+        log, last = lasting.log, self.read[number] + most
+        while last < len(log) and log[last][0] == log[last - 1][0]:  # what arrived at one instant is one
+            last += 1
+        for at, value in log[self.read[number] : last]:
             envelope = decode(value)
             assert not isinstance(envelope, Reject)
             reject = partition.take(envelope, at)
@@ -171,9 +174,12 @@ class Cluster:
                 self.step(number, 100)
             if not self.waiting():
                 self.tick()
-                if not self.waiting() and all(partition.is_warm for partition in self.live):
+                if not self.waiting() and all(map(self._is_up_to_date, self.live)):
                     return
         raise AssertionError("it does not come to rest")
+
+    def _is_up_to_date(self, partition: Partition) -> bool:
+        return partition.is_warm and partition.engine.now[0] >= self.now - _MOMENT
 
     def run(self, events: Iterable[Event], until: datetime, listened: Iterable[str] = ()) -> None:
         """Take events at their arrivals, each before the next one comes; then let the clock go on."""
