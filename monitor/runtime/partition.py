@@ -29,7 +29,7 @@ from monitor.formats.envelope import Envelope, Heard, Linked, Moved, Told, Visit
 from monitor.formats.fhir import Visit
 from monitor.formats.reject import Reject
 from monitor.notify.notice import Notice
-from monitor.notify.tell import notice
+from monitor.notify.tell import is_as_told, notice
 from monitor.runtime import cell
 from monitor.runtime.live import Loaded
 from monitor.runtime.recorded import heartbeat
@@ -648,7 +648,7 @@ class Partition:
 
     def _tell_unless_same(self, change: AlertChange, was: Notice | None) -> None:
         now = self._notice(change)
-        if was is None or not _is_same(was, change):
+        if was is None or not is_as_told(was, change):
             self._tell_notice(now, was)
         elif was.sequence > now.sequence:
             self._later[change.alert] = was.sequence
@@ -781,10 +781,6 @@ class TableShelf(MutableMapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self.patients)
-
-
-def _is_same(was: Notice, change: AlertChange) -> bool:
-    return (was.state, was.level, was.reason) == (change.state, change.level, change.reason)
 
 
 def _came_after(verdict: CaseVerdict, clock: datetime) -> bool:
