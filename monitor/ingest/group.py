@@ -84,14 +84,15 @@ class GroupConsumer:
         self.trouble: str | None = None
         """Why nothing comes, while it is hoped that this passes."""
 
-    def connect(self, **options: Any) -> None:
-        """Reach the brokers. Raises what the library, the system or `Trouble` has to say when that is not possible."""
+    def connect(self, *topics: str, **options: Any) -> None:
+        """Reach the brokers; topics that are not named are to be subscribed to. Raises what the library, the system or `Trouble` has to say when that is not possible."""
         from kafka import KafkaConsumer  # type: ignore[import-untyped]  # noqa: PLC0415 - only who uses Kafka pays for it
 
         self._complaints.listen()
         self.client = connected(
             KafkaConsumer,
             self._source,
+            *topics,
             client_id=self._client_id,
             group_id=self._group,
             enable_auto_commit=False,
@@ -129,6 +130,7 @@ class GroupConsumer:
 
     def poll(self, milliseconds: int, most: int) -> dict[Partition, list[Record]]:
         """What came, at most so many records; in a long silence the brokers are asked whether they are there."""
+        self._go_on_joining()
         records: dict[Partition, list[Record]] = self.client.poll(timeout_ms=milliseconds, max_records=most)
         self._quiet_milliseconds += milliseconds
         if not records and self._quiet_milliseconds < _QUIET_MILLISECONDS:
@@ -140,6 +142,16 @@ class GroupConsumer:
         self.trouble = None
         self._complaints.last = ""
         return records
+
+    def _go_on_joining(self) -> None:
+        """Have the library finish what it may have left halfway.
+
+        When partitions were added, the leader of a group takes its joining anew for done once it has decided who gets which; if
+        the time of a poll is over at just that moment, it never asks which are its own, and soon belongs to no group any more.
+        """
+        coordinator = self.client._coordinator  # noqa: SLF001 - it has no other way
+        if coordinator.rejoining and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
 
     def _ask(self) -> None:
         """Whether the brokers are still there: without it their silence is like that of a hospital in which nothing happens.

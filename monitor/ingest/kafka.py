@@ -26,6 +26,7 @@ _NO_CONTENT: Final = Reject("no-content", "the Kafka message has no value, so it
 _POLL_MILLISECONDS: Final = 500
 _STAY_SECONDS: Final = 3.0
 """While messages wait to be taken over, the group learns so often that its member lives."""
+_STAY_MILLISECONDS: Final = 100
 _TRY_AGAIN_SECONDS: Final = 1.0
 
 
@@ -96,10 +97,9 @@ class _Member:
 
     def join(self) -> None:
         """Raises what the library, the system or `Trouble` has to say when that is not possible."""
-        self.consumer.connect()
+        self.consumer.connect(self._source.topic)
         if not self.consumer.has_topic:
             raise Trouble("there is no such topic, or it may not be read")
-        self.consumer.client.subscribe([self._source.topic])
 
     def next(self, registry: Registry) -> _Batch:
         """What came, within half a second or some: at most `LARGEST_BATCH` messages, or none."""
@@ -152,7 +152,7 @@ class _Member:
         """Take part in the group without asking for more."""
         with suppress(Exception):  # who cannot stay now will find out at the next poll
             self.consumer.client.pause(*self.consumer.client.assignment())
-            for partition, records in self.consumer.client.poll(timeout_ms=100).items():
+            for partition, records in self.consumer.poll(_STAY_MILLISECONDS, LARGEST_BATCH).items():
                 # Partitions that came to us in this very poll were not paused yet.
                 self._held.setdefault(partition, []).extend(records)
 

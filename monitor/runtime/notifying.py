@@ -84,13 +84,13 @@ class _Member:
 
         self._relay.begin()
         self.consumer.connect(partition_assignment_strategy=[CooperativeStickyAssignor])
+        self.consumer.client.subscribe(
+            [self._topic], listener=_listener(self._given_up, self._taken_away, self._given)
+        )
         if not self.consumer.has_topic:
             raise Trouble(
                 f"there is no topic {self._topic}, or it may not be read (`handoff topics` makes it)"
             )
-        self.consumer.client.subscribe(
-            [self._topic], listener=_listener(self._given_up, self._taken_away, self._given)
-        )
 
     def go_on(self) -> None:
         """One round: what came is kept, what was delivered is committed.

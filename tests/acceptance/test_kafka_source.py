@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import certifi
 import pytest
-from kafka_broker import PASSWORD, USER
+from kafka_broker import PASSWORD, USER, KafkaAdminClient
 
 from monitor.core.place import Registry
-from monitor.ingest import brokers, kafka
+from monitor.ingest import brokers, group, kafka
 from monitor.ingest.intake import NotTaken
 from monitor.settings import Kafka
 
@@ -42,10 +42,11 @@ def _nothing_kept_of_what_kafka_python_leaves(caplog):
 @pytest.fixture
 def impatient(monkeypatch):
     """A reader that finds out soon that a broker is gone, and soon tries again."""
-    monkeypatch.setattr(kafka, "_QUIET_POLLS", 2)
-    monkeypatch.setattr(kafka, "ANSWER_MILLISECONDS", 2_000)
-    monkeypatch.setattr(brokers, "ANSWER_MILLISECONDS", 2_000)
-    monkeypatch.setattr(kafka, "_FIRST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(group, "_QUIET_MILLISECONDS", 1_000)
+    for module in (brokers, group, kafka):
+        monkeypatch.setattr(module, "ANSWER_MILLISECONDS", 2_000)
+    monkeypatch.setattr(group, "_FIRST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(kafka, "_TRY_AGAIN_SECONDS", 0.1)
 
 
 class Desk:
@@ -119,8 +120,9 @@ async def reading(source, desk, problems=None):
 
 
 async def until(condition, within=45):
+    """In a thread, for to ask the broker takes long enough to hold up those who are waited for."""
     ends = time.monotonic() + within
-    while not condition():
+    while not await asyncio.to_thread(condition):
         assert time.monotonic() < ends, "it did not happen in time"
         await asyncio.sleep(0.02)
 
@@ -320,6 +322,25 @@ def test_readers_of_one_group_share_the_partitions_and_take_over_from_one_that_l
         assert set(one.ids) | set(two.ids) == set(ids(sent))
 
     asyncio.run(scene())
+
+
+def test_partitions_that_are_added_are_read_though_polls_end_while_the_group_forms(
+    broker, topic, monkeypatch
+):
+    monkeypatch.setattr(group, "_METADATA_MILLISECONDS", 50)
+    where = source(broker, topic(1))
+    consumer = group.GroupConsumer(where, where.topic, "added", where.group)
+    try:
+        consumer.connect(where.topic)
+        for partitions in range(2, 8):
+            with closing(KafkaAdminClient(bootstrap_servers=broker.servers)) as admin:
+                admin.create_partitions({where.topic: partitions})
+            ends = time.monotonic() + 30
+            while len(consumer.client.assignment()) < partitions:
+                consumer.poll(1, 10)
+                assert time.monotonic() < ends
+    finally:
+        consumer.leave()
 
 
 def test_a_group_that_changes_while_messages_wait_to_be_taken_loses_nothing(broker, topic, monkeypatch):

@@ -34,9 +34,13 @@ PARTITION = TopicPartition("handoff.alerts", 0)
 class Consumer:
     """A group of one; the topic and what is committed outlive it."""
 
+    _coordinator = SimpleNamespace(rejoining=False)
+
     def __init__(self, topic):
         self._topic = topic
         self._position = 0
+        self.polls = 0
+        self.state = MemberState.STABLE
         self.assigned = {PARTITION}
         topic.consumers.append(self)
 
@@ -50,6 +54,7 @@ class Consumer:
         if self._topic.errors:
             raise self._topic.errors.pop()
         time.sleep(0.001)
+        self.polls += 1
         found = self._topic.records[self._position :]
         first, self._position = self._position, len(self._topic.records)
         records = [
@@ -58,7 +63,7 @@ class Consumer:
         return {PARTITION: records} if records and self.assigned else {}
 
     def group_metadata(self):
-        return SimpleNamespace(state=MemberState.STABLE)
+        return SimpleNamespace(state=self.state)
 
     def assignment(self):
         return self.assigned
@@ -149,7 +154,7 @@ def test_trouble_that_passes_is_told_and_outlived(topic, tmp_path):
             async with relaying(world) as (kafka, _):
                 await until(lambda: kafka == [None])
                 topic.errors.append(KafkaTimeoutError())
-                await until(lambda: kafka[1:] == ["no answer from nowhere:9092"])
+                await until(lambda: kafka[1:2] == ["no answer from nowhere:9092"])
                 topic.send(FIRING)
                 await until(lambda: kafka[2:] == [None])
                 await until(lambda: world.deliver() == [FIRING])
@@ -205,9 +210,12 @@ def test_a_partition_that_is_taken_away_is_let_go_at_once(topic, tmp_path):
                 await until(lambda: world.outbox.due("pager", 10))
                 [due] = world.outbox.due("pager", 10)
                 [consumer] = topic.consumers
+                consumer.state = MemberState.REBALANCING
+                rounds = consumer.polls + 2
+                await until(lambda: consumer.polls > rounds)
                 consumer.listener.on_partitions_revoked({PARTITION})
                 assert not world.relay.shares.await_all([due])
-                consumer.assigned = set()
+                consumer.assigned, consumer.state = set(), MemberState.STABLE
                 await until(lambda: not world.shown())
                 assert world.deliver() == []
 
