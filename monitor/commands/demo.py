@@ -25,6 +25,7 @@ from monitor.commands.run import loaded_of, serve
 from monitor.commands.streams import FINE, UNABLE, USAGE, Failed, Streams
 from monitor.ingest.mllp_client import Target, Unanswered, send
 from monitor.log import logged_to
+from monitor.report.names import counted
 from monitor.runtime.clock import LiveClock, steady
 from monitor.runtime.service import Service
 from monitor.settings import Http, Mllp, Receiver, Settings, WebhookSink
@@ -226,8 +227,8 @@ class _Hospital:
 
     def _so_far(self) -> str:
         return (
-            f"{self._messages:,} HL7 messages, {self._events:,} other events, "
-            f"{self._screen.alerts:,} alerts, of which {self._screen.firing} go on"
+            f"{counted(self._messages, 'HL7 message')}, {counted(self._events, 'other event')}, "
+            f"{counted(self._screen.alerts, 'alert')}, going on: {self._screen.firing}"
         )
 
     def _opening(self, mllp_port: int, port: int) -> str:

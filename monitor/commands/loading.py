@@ -118,7 +118,7 @@ def noticed(was: Read, taken: Input, registry: Registry, counts: dict[str, int],
     """Say what was read and what was odd about it, a line each; returns the exit code."""
     streams.flush()
     patients = len({event.patient for event in was.events if event.type != HEARTBEAT})
-    streams.say(f"events: {len(was.events):,} of {patients:,} patients")
+    streams.say(f"events: {len(was.events):,} of {counted(patients, 'patient')}")
     _say_rejects(was.rejects, streams)
     if taken.left_out:
         streams.say(f"left out, for they arrive later: {taken.left_out:,}")

@@ -16,6 +16,7 @@ from monitor.commands.streams import FINE, PROBLEMS, UNABLE, USAGE, Failed, Stre
 from monitor.formats import mllp
 from monitor.ingest.files import Unreadable, whole
 from monitor.ingest.mllp_client import Patience, Tally, Target, Unanswered, client_tls, send
+from monitor.report.names import counted
 
 _GZIP: Final = b"\x1f\x8b"
 _TOLD: Final = 10
@@ -105,7 +106,7 @@ def _messages(paths: list[str], streams: Streams) -> Iterator[bytes]:
             else:
                 left_out += 1
         if left_out:
-            streams.say(f"{path}: {left_out} pieces that are no HL7 message were left out")
+            streams.say(f"{path}: left out {counted(left_out, 'piece')}, not HL7")
 
 
 def _uncompressed(path: str, data: bytes) -> bytes:
@@ -121,7 +122,8 @@ def _summary(tally: Tally) -> str:
     codes = ", ".join(f"{number:,} {code or '?'}" for code, number in sorted(tally.codes.items()))
     rate = f" ({tally.sent / tally.seconds:,.0f} a second)" if tally.seconds else ""
     resent = f"; {tally.resent:,} resent" if tally.resent else ""
-    return f"{tally.sent:,} messages sent in {tally.seconds:.1f} s{rate}: {codes or 'no answers'}{resent}"
+    sent = counted(tally.sent, "message")
+    return f"{sent} sent in {tally.seconds:.1f} s{rate}: {codes or 'no answers'}{resent}"
 
 
 def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:

@@ -16,6 +16,7 @@ from kafka.admin import ConfigResource  # type: ignore[import-untyped]
 from kafka.errors import TopicAlreadyExistsError, for_code  # type: ignore[import-untyped]
 
 from monitor.ingest.brokers import ANSWER_MILLISECONDS, Complaints, Trouble, connected, why
+from monitor.report.names import counted
 from monitor.settings import Cluster, Topic
 
 LARGEST: Final = 16 * 2**20
@@ -178,12 +179,12 @@ def compare(topic: Wanted, found: Found) -> Iterator[str]:
     """A line for each thing in which a topic differs from what it should be."""
     if found.partitions != topic.partitions:
         yield (
-            f"topic {topic.name} has {found.partitions} partitions, and the settings say {topic.partitions}: "
+            f"topic {topic.name} has {counted(found.partitions, 'partition')}, and the settings say {topic.partitions}: "
             f"set `cluster.partitions` to {found.partitions}, or begin with another `cluster.prefix`; they cannot be changed"
         )
     if found.replication < topic.replication:
         yield (
-            f"topic {topic.name} is kept by {found.replication} brokers, and the settings say {topic.replication}: "
+            f"topic {topic.name} is kept by {counted(found.replication, 'broker')}, and the settings say {topic.replication}: "
             "reassign its partitions, or change `cluster.replication`"
         )
     for key, value in topic.configs.items():

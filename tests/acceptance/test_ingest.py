@@ -202,7 +202,7 @@ def test_topics_that_are_not_as_they_have_to_be_are_told_with_what_is_and_what_s
     assert (code, out) == (1, "")
     lines = err.splitlines()
     assert len([line for line in lines if "has 4 partitions, and the settings say 8" in line]) == 5
-    assert len([line for line in lines if "is kept by 1 brokers, and the settings say 3" in line]) == 5
+    assert len([line for line in lines if "is kept by 1 broker, and the settings say 3" in line]) == 5
     assert len([line for line in lines if "has min.insync.replicas=1, and should have 2" in line]) == 5
     assert (
         len([line for line in lines if "has retention.ms=604800000, and should have 259200000" in line]) == 1

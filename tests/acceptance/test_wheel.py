@@ -72,7 +72,7 @@ def test_a_history_is_replayed(handoff, home):
     found = handoff(
         "replay", "--rules", "rules.yaml", "--format", "json", "--alerts", "alerts.jsonl", "events.jsonl"
     )
-    assert (found.returncode, found.stderr) == (0, "handoff: events: 2 of 1 patients\n")
+    assert (found.returncode, found.stderr) == (0, "handoff: events: 2 of 1 patient\n")
     [verdict] = map(json.loads, found.stdout.splitlines())
     assert (verdict["verdict"], verdict["delay_seconds"]) == ("late", 900.0)
     alerts = [json.loads(line) for line in (home / "alerts.jsonl").read_text().splitlines()]

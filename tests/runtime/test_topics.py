@@ -64,7 +64,7 @@ def test_more_brokers_than_asked_for_may_keep_a_topic():
     ("found", "said"),
     [
         (Found(6, 3, TOPIC.configs), "has 6 partitions, and the settings say 12"),
-        (Found(12, 1, TOPIC.configs), "is kept by 1 brokers, and the settings say 3"),
+        (Found(12, 1, TOPIC.configs), "is kept by 1 broker, and the settings say 3"),
         (
             Found(12, 3, TOPIC.configs | {"cleanup.policy": "delete"}),
             "has cleanup.policy=delete, and should have compact,delete: kafka-configs",
