@@ -5,8 +5,10 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.register_profile("hunt", deadline=None, print_blob=True)
+# how long an example takes says nothing: other tests run beside
+by_no_clock = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", by_no_clock, derandomize=True)
+settings.register_profile("hunt", by_no_clock, print_blob=True)
 settings.load_profile("hunt" if "HYPOTHESIS_EXAMPLES" in os.environ else "repeatable")

@@ -77,7 +77,7 @@ def test_every_command_shown_gives_the_output_shown(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         if found.returncode > 1 or (
             output and not re.fullmatch(as_pattern(output), found.stdout.strip("\n"), re.DOTALL)

@@ -99,7 +99,7 @@ async def one_message(settings, loaded, told):
     assert b"MSA|AA|m1" in await reader.readuntil(mllp.END)
     writer.close()
     await writer.wait_closed()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "alert_told" not in told.getvalue():  # noqa: ASYNC110 - a log has no event to wait for
             await asyncio.sleep(0.02)
     await service.stop()

@@ -266,7 +266,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(write, tmp_path):
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def test_output_is_utf_8_whatever_the_locale(write, tmp_path):

@@ -47,7 +47,7 @@ def answer(url, body=None):
     """Status and body of an answer; 0 while nothing answers."""
     request = Request(url, body, {} if body is None else {"Content-Type": "application/x-ndjson"})
     try:
-        with urlopen(request, timeout=10) as found:
+        with urlopen(request, timeout=60) as found:
             return found.status, found.read().decode()
     except HTTPError as error:
         with error:
@@ -77,7 +77,7 @@ class Stack:
             process.terminate()
         for name, process in self._running.items():
             try:
-                process.wait(30)
+                process.wait(LONGEST_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -192,7 +192,7 @@ class Stack:
         """As `docker compose stop` does; its exit code."""
         process = self._running.pop(name)
         process.terminate()
-        return process.wait(60)
+        return process.wait(LONGEST_SECONDS)
 
     def said(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")

@@ -48,10 +48,22 @@ def eventually(holds, what="it"):
     return found
 
 
+def put(file, text):
+    """Have a file say something else, all at once: a service that watches it never sees half of it."""
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
+
+
 def handoff(*arguments, folder, given=b"", **options):
     """A command that ends: its exit code, stdout and stderr."""
     ended = subprocess.run(
-        [HANDOFF, *map(str, arguments)], cwd=folder, input=given, capture_output=True, timeout=120, **options
+        [HANDOFF, *map(str, arguments)],
+        cwd=folder,
+        input=given,
+        capture_output=True,
+        timeout=LONGEST_SECONDS,
+        **options,
     )
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
@@ -170,16 +182,14 @@ class Service:
     # What it says
 
     def text(self):
-        """What it wrote to stdout and stderr since it was started."""
+        """What it wrote to stdout and stderr since it was started; a line that is half written is left out."""
         with self.errors.open("rb") as file:
             file.seek(self._seen)
-            return file.read().decode()
+            return file.read().rpartition(b"\n")[0].decode()
 
     def lines(self):
-        """The lines of its log since it was started; one that is half written is left out."""
-        return [
-            json.loads(line) for line in self.text().splitlines() if line.startswith("{") and line[-1] == "}"
-        ]
+        """The lines of its log since it was started."""
+        return [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
 
     def logged(self, event):
         """The lines of its log that tell of one event."""

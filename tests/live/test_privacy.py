@@ -5,7 +5,7 @@ import sqlite3
 from datetime import timedelta
 
 from feeding import PACKS, feeds, hospital
-from live_process import Service, eventually
+from live_process import Service, eventually, put
 
 from monitor.runtime.database import FILE
 
@@ -100,10 +100,11 @@ def test_no_line_no_metric_and_no_answer_tells_who_the_patients_are(tmp_path):
             answers += [service.get(question.replace("%s", name))[1] for name in (key, family)]
         answers += [service.get(path)[1] for path in ("/metrics", "/readyz", "/healthz", "/openapi.json")]
         answers += [service.get(path)[1] for path in ("/api/alerts", "/api/verdicts", "/api/rules")]
+        eventually(lambda: service.logged("delivery_failed"), "a delivery that fails")
         said = service.text()
         service.kill()
         service.start()
-        (tmp_path / "microsystems.yaml").write_text(sent.registry.replace("RGH}", key + "}", 1))
+        put(tmp_path / "microsystems.yaml", sent.registry.replace("RGH}", key + "}", 1))
         eventually(lambda: service.logged("rules_reloaded"), "the reload")
         said += service.text()
         assert service.terminate() == 0

@@ -1,7 +1,9 @@
 """Notices to be told, and a web server of a few lines that keeps what it is sent."""
 
 import asyncio
+import socket
 import ssl
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -11,6 +13,8 @@ import msgspec
 
 from monitor.notify.notice import Delivery, Notice
 
+LONGEST_SECONDS = 60
+"""For whatever is waited for: far more than it takes, since other tests run beside."""
 TRUST = ssl.create_default_context()
 """What the machine trusts; made once, for that takes long."""
 
@@ -61,7 +65,7 @@ def delivery(notice=FIRING, receiver="default", number=1, sink="out"):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_SECONDS):
         while not condition():  # noqa: ASYNC110 - what it waits for happens in threads and other processes, too
             await asyncio.sleep(0.001)
 
@@ -116,7 +120,9 @@ class WebServer:
         self._server.server_close()
 
 
-def free_port():
-    """A port on which nothing listens."""
-    with WebServer() as server:
-        return server.port
+@contextmanager
+def silent_port():
+    """A port on which nothing listens, and that nobody else is given meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import pytest
-from notices import DUE, FIRING, NOW, TRUST, WebServer, delivery, free_port, later, resolved
+from notices import DUE, FIRING, NOW, TRUST, WebServer, delivery, later, resolved, silent_port
 
 from monitor.notify.alertmanager import AlertmanagerSink
 from monitor.notify.notice import NotDelivered
@@ -261,7 +261,8 @@ def test_a_refusal_is_final_only_when_no_member_may_still_take_it(world):
 
     finals = []
     world.run(work)
-    world.run(work, urls=[f"http://127.0.0.1:{free_port()}"])
+    with silent_port() as port:
+        world.run(work, urls=[f"http://127.0.0.1:{port}"])
     assert finals == [True, False]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from notices import WebServer, delivery, free_port, resolved
+from notices import WebServer, delivery, resolved, silent_port
 
 from monitor.notify.apprise import AppriseSink
 from monitor.notify.notice import NotDelivered
@@ -79,9 +79,9 @@ def test_the_next_alert_goes_to_all_again(servers, tmp_path):
     ],
 )
 def test_what_went_wrong_is_told_without_the_address(tmp_path, capfd, text, problem):
-    text = text.format(port=free_port())
-    (tmp_path / "urls").write_text(text)
-    assert send(tmp_path / "urls", delivery()) == [problem]
+    with silent_port() as port:
+        (tmp_path / "urls").write_text(text.format(port=port))
+        assert send(tmp_path / "urls", delivery()) == [problem]
     assert capfd.readouterr() == ("", "")
 
 

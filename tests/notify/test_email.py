@@ -8,7 +8,7 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
-from notices import NOW, delivery, free_port, later, resolved
+from notices import LONGEST_SECONDS, NOW, delivery, later, resolved, silent_port
 
 from monitor.notify.email import EmailSink, address
 from monitor.notify.notice import NotDelivered
@@ -71,6 +71,7 @@ class Office(Controller):
             server_hostname="localhost",
             authenticator=post.authenticate,
             ssl_context=certified() if security == "tls" else None,
+            ready_timeout=LONGEST_SECONDS,
             **options,
         )
 
@@ -240,8 +241,8 @@ def test_a_refused_message_is_final_when_the_server_says_so(office, post, answer
 
 
 def test_no_server_is_tried_again():
-    with pytest.raises(NotDelivered, match="no connection") as error:
-        send(free_port(), delivery())
+    with silent_port() as port, pytest.raises(NotDelivered, match="no connection") as error:
+        send(port, delivery())
     assert error.value.retry
 
 

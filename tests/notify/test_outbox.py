@@ -1,6 +1,7 @@
 """Deliveries go out at least once, in order for each alert and receiver, whatever fails."""
 
 import asyncio
+from functools import partial
 
 import msgspec
 from hypothesis import given
@@ -239,7 +240,9 @@ def test_an_alert_that_hangs_slows_no_other_of_its_sink_and_is_not_sent_twice():
     assert sink.calls == 4
 
 
-def test_a_sink_that_hangs_slows_no_other_and_all_are_closed_at_the_stop():
+def test_a_sink_that_hangs_slows_no_other_and_all_are_closed_at_the_stop(monkeypatch):
+    monkeypatch.setattr("monitor.notify.notifier.deliver", partial(deliver, poll_seconds=3600.0))
+
     class Hangs(Wire):
         name = "hangs"
 
@@ -259,7 +262,7 @@ def test_a_sink_that_hangs_slows_no_other_and_all_are_closed_at_the_stop():
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
-    asyncio.run(asyncio.wait_for(main(), 0.9))  # waiting for the poll would take longer
+    asyncio.run(main())
     assert [each.id for each in out.taken] == [2, 3]
     assert hangs.closed
     assert out.closed

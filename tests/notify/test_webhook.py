@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 import trustme
-from notices import FIRING, NOW, TRUST, WebServer, delivery, free_port, later
+from notices import FIRING, NOW, TRUST, WebServer, delivery, later, silent_port
 
 from monitor.notify.notice import NotDelivered
 from monitor.notify.webhook import WebhookSink
@@ -118,8 +118,11 @@ def test_what_the_answer_means(server, status, retry):
 
 
 def test_nobody_there_is_tried_again():
-    with pytest.raises(NotDelivered, match="no connection: ConnectError") as error:
-        send(f"http://127.0.0.1:{free_port()}/secret-path", delivery())
+    with (
+        silent_port() as port,
+        pytest.raises(NotDelivered, match="no connection: ConnectError") as error,
+    ):
+        send(f"http://127.0.0.1:{port}/secret-path", delivery())
     assert error.value.retry
     assert "secret-path" not in str(error.value)
 

@@ -11,6 +11,9 @@ from monitor.ingest.intake import Message, NotTaken
 from monitor.runtime.database import StoreError
 from monitor.runtime.lane import Lane
 
+LONGEST_SECONDS = 60
+"""For whatever is waited for: far more than it takes, since other tests run beside."""
+
 
 class Work:
     """Writes what it is told to, unless its disk is full."""
@@ -59,7 +62,7 @@ def test_what_failed_is_tried_again_though_nobody_brings_anything():
             with pytest.raises(NotTaken):
                 await lane.take([message])
             work.is_full = False
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LONGEST_SECONDS):
                 while not work.written:  # noqa: ASYNC110 - of a thread that knows nothing of tests
                     await asyncio.sleep(0.01)
             assert work.written == [[]]
@@ -84,7 +87,7 @@ def test_a_change_that_comes_while_nothing_can_be_read_is_done_when_it_can(monke
             change = asyncio.create_task(lane.begin_again(lambda: done.append("changed")))
             with pytest.raises(NotTaken):
                 await lane.take([Message(origin="http", content=b"")])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LONGEST_SECONDS):
                 while len(work.failures) < 3:  # noqa: ASYNC110 - of a thread that knows nothing of tests
                     await asyncio.sleep(0.01)
                 assert (change.done(), lane.has_begun) == (False, False)
@@ -107,7 +110,7 @@ def test_a_change_is_refused_at_the_end(monkeypatch):
         await lane.begun.wait()
         work.is_unreadable = True
         change = asyncio.create_task(lane.begin_again(lambda: None))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_SECONDS):
             while not work.failures:  # noqa: ASYNC110 - of a thread that knows nothing of tests
                 await asyncio.sleep(0.01)
         await lane.stop()
@@ -132,7 +135,7 @@ def test_after_a_fault_of_ours_all_that_was_written_is_read_again(monkeypatch):
             with pytest.raises(NotTaken, match=r"^internal error \(RuntimeError\)$"):
                 await lane.take([Message(origin="http", content=b"")])
             work.is_broken = False
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LONGEST_SECONDS):
                 while work.begins < 2:  # noqa: ASYNC110 - of a thread that knows nothing of tests
                     await asyncio.sleep(0.01)
             await lane.take([Message(origin="http", content=b"")])
@@ -175,7 +178,7 @@ def test_it_can_be_stopped_while_all_is_read():
         work.begin = lambda: iter(lambda: time.sleep(0.001), 0)
         lane = Lane(work)
         lane.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_SECONDS):
             await lane.stop()
         assert not lane.has_begun
 

@@ -128,11 +128,11 @@ def test_new_rules_count_for_what_comes_then(service, topic, web, tmp_path):  # 
     async def scene():
         async with running(service):
             (tmp_path / "rules.yaml").write_text(RULES.replace("site manager", "nobody we know"))
-            await service.reload()
+            await until(lambda: service.rules[0].escalate[0].notify == "nobody we know")
             topic.send(later(level=1))
             await until(lambda: told(web) == [("beds", "firing", 1), ("rest", "firing", 1)])
             (tmp_path / "rules.yaml").write_text("rules: 5")
-            await service.reload()
+            await until(service.warnings)
             assert "the old rules are in use" in dict(service.warnings())["rules"]
 
     asyncio.run(scene())

@@ -1,6 +1,7 @@
 """What happens when the disk, the file or the process fails: an error for people, nothing half-written, and it goes on after."""
 
 import os
+import random
 import resource
 import signal
 import sqlite3
@@ -208,7 +209,7 @@ def damaged(folder):
     path = folder / FILE
     content = bytearray(path.read_bytes())
     assert len(content) > 400_000
-    content[len(content) // 2 :] = os.urandom(len(content) - len(content) // 2)
+    content[len(content) // 2 :] = random.Random(1).randbytes(len(content) - len(content) // 2)
     path.write_bytes(content)
 
 
