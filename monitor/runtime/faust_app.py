@@ -74,7 +74,7 @@ class Seen(NamedTuple):
     """When the brokers were asked: all that they had by then lies before the end."""
 
 
-class _NotOurs(KafkaError):  # type: ignore[misc]  # noqa: N818 - it is no fault of ours
+class LeaseRanOut(KafkaError):  # type: ignore[misc]  # noqa: N818 - it is no fault of ours
     """It may be that our partitions are others' by now; nothing is written about them."""
 
     retriable = False
@@ -265,7 +265,7 @@ class _Producer(driver.Producer):
                     node, **where
                 )  # connected before the look at the lease, so that nothing is waited for after it
                 if not lease.holds(steady()):
-                    raise _NotOurs
+                    raise LeaseRanOut
             return await send(node, request, **where)
 
         client.send = send_while_ours

@@ -104,6 +104,8 @@ class Partition:
         """At the beginning: cases of which verdicts were told, by patient, likewise."""
         self._told: dict[str, Notice] = {}
         """At the beginning: alerts as they were told before, until they have been compared."""
+        self._ahead: dict[str, Notice] = {}
+        """Alerts as they were told of an instant that is still to come here, by whoever was further: they stand until then."""
         self._later: dict[str, tuple[int, datetime, int]] = {}
         """Under which sequence alerts were told last, where that is later than the facts have it."""
         self._linked: set[str] = set()
@@ -163,7 +165,9 @@ class Partition:
 
         Journeys that merges link are read now, all others when they are needed, or by and by with `warm`.
         """
-        self._told = {each.alert: each for each in told}
+        now = self.engine.now[0]
+        for each in told:
+            (self._told if each.sequence[1] <= now else self._ahead)[each.alert] = each
         for case, about in cases:
             self._judged[about].add(case)
         merging: dict[str, bytes] = {}
@@ -281,7 +285,7 @@ class Partition:
                 each.sequence
             )  # it may fire again: time told it that is later than the table's clock
         for patient in told.keys() | self._judged.keys():
-            if not (self._way.number == 0 if patient == "" else self._is_mine(patient)):
+            if not self._is_mine(patient):
                 continue
             _, verdicts, alerts = self.engine.stands(patient)
             standing = {each.alert for each in alerts}
@@ -316,7 +320,9 @@ class Partition:
         self._watcher.failed("journey", error)
 
     def _is_mine(self, patient: str) -> bool:
-        """Whether the patient belongs to this partition, though nothing of the kind is known here."""
+        """Whether the patient belongs to this partition, though nothing of the kind is known here. The feeds belong to the first."""
+        if patient == "":
+            return self._way.number == 0
         found = self._table.get(cell.journey_key(patient))
         if found is None:
             return patient in self._linked or self._is_native(patient)
@@ -454,13 +460,15 @@ class Partition:
         things as they were.
         """
         self._tell(self.engine.advance(self.engine.now[0]))
-        alerts: dict[str, Notice] = {}
+        alerts = {alert: each for alert, each in self._ahead.items() if each.patient in keys}
         cases: dict[str, None] = {}
         here = [key for key in sorted(keys, key=lambda key: (key == last, key)) if self._home(key) is None]
         for key in here:
             _, verdicts, stand = self.engine.stands(key)
-            alerts |= {each.alert: self._as_told(each) for each in stand}
+            alerts |= {each.alert: self._as_told(each) for each in stand if each.alert not in alerts}
             cases |= dict.fromkeys(each.case for each in verdicts)
+        for alert in alerts:
+            self._ahead.pop(alert, None)
         told = [msgspec.Raw(msgspec.json.encode(each)) for each in alerts.values()]
         self._moved += cases
         moving = [
@@ -503,12 +511,16 @@ class Partition:
     ) -> None:
         """Take facts that arrived before this instant, and live again what they concern; tell what then differs from what was told."""
         engine = self.engine
-        self._tell(engine.advance(max([engine.now[0], *(each.sequence[1] for each in told)])))
-        before = {each.alert: each for each in told}
+        self.advance(engine.now[0])
+        before: dict[str, Notice] = {}
+        for each in told:
+            (before if each.sequence[1] <= engine.now[0] else self._ahead)[each.alert] = each
         gone = dict.fromkeys(cases)
         for key in {patient, *linked_keys(facts)}:
             _, verdicts, alerts = engine.stands(key)
             for each in map(self._as_told, alerts):
+                if each.alert in self._ahead:
+                    continue
                 if each.alert not in before or each.sequence > before[each.alert].sequence:
                     before[each.alert] = each
             gone |= dict.fromkeys(each.case for each in verdicts)
@@ -516,7 +528,7 @@ class Partition:
         _, verdicts, alerts = engine.stands(patient)
         self._outcome.verdicts |= gone | {each.case: each for each in verdicts}
         self._compare(alerts, before)
-        self._withdraw(before.values())
+        self._withdraw(before.values(), even_resolved=True)
         self._touched[patient] = None
 
     # Whose is what
@@ -553,6 +565,24 @@ class Partition:
     def advance(self, now: datetime) -> None:
         """Move the clock, if it is not further already: nothing will come that arrived before, and nothing more of this instant."""
         self._tell(self.engine.advance(max(now, self.engine.now[0])))
+        if self._ahead:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Compare what was told of instants that have now come here, too."""
+        now = self.engine.now[0]
+        come: defaultdict[str, dict[str, Notice]] = defaultdict(dict)
+        for each in self._ahead.values():
+            if each.sequence[1] <= now:
+                come[each.patient][each.alert] = each
+        for patient, told in come.items():
+            for alert, each in told.items():
+                del self._ahead[alert]
+                self._later[alert] = max(each.sequence, self._later.get(alert, each.sequence))
+            if self._is_mine(patient):
+                _, _, alerts = self.engine.stands(patient)
+                self._compare([each for each in alerts if each.alert in told], told)
+                self._withdraw(told.values())
 
     def next_due(self) -> datetime | None:
         return self.engine.next_due()
@@ -637,13 +667,15 @@ class Partition:
         was = self._told.pop(change.alert, None) if self._told else None
         if change.rule == _FEED and self._way.number != 0:
             return  # all partitions hear the same
+        if change.alert in self._ahead:
+            return  # it is compared when that instant has come
         self._tell_unless_same(change, was)
 
     def _compare(self, alerts: Iterable[AlertChange], told: dict[str, Notice]) -> None:
         """Tell how alerts stand where that differs from what was told; one that is over and was never told is no news."""
         for change in alerts:
             was = told.pop(change.alert, None)
-            if was is not None or change.state == "firing":
+            if change.alert not in self._ahead and (was is not None or change.state == "firing"):
                 self._tell_unless_same(change, was)
 
     def _tell_unless_same(self, change: AlertChange, was: Notice | None) -> None:
@@ -659,10 +691,10 @@ class Partition:
         told.sequence = max(told.sequence, self._later.get(change.alert, told.sequence))
         return told
 
-    def _withdraw(self, left: Iterable[Notice]) -> None:
-        """Tell that alerts are withdrawn which were told, and of which nothing is known now."""
+    def _withdraw(self, left: Iterable[Notice], *, even_resolved: bool = False) -> None:
+        """Tell that alerts are withdrawn which were told, and of which nothing is known now. `even_resolved`: for there was nothing to resolve."""
         for was in left:
-            if was.state == "firing":
+            if was.state == "firing" or (even_resolved and was.reason != "withdrawn"):
                 now = self.engine.now[0]
                 changed = msgspec.structs.replace(
                     was,
