@@ -1,6 +1,6 @@
 # From a bare Python 3.11 with pip: `make test`, `make demo` and `make report` set up all that they need.
 .DEFAULT_GOAL := test
-.PHONY: setup check test test-acceptance test-cluster test-faults demo report picture bench bench-live format clean
+.PHONY: setup check test test-acceptance test-cluster test-faults demo report picture bench bench-live bench-kafka format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -72,6 +72,11 @@ bench-live: setup  ## the live service under load, on this machine and its disk;
 	$(NEED_UV)
 	$(UV) sync --frozen --quiet --inexact --group bench
 	$(BIN)/python -m bench.live
+
+bench-kafka: setup  ## workers and ways in on a Kafka of this machine; some seven minutes
+	$(NEED_UV)
+	$(UV) sync --frozen --quiet --inexact --group bench
+	$(BIN)/python -m bench.kafka
 
 format: setup
 	$(BIN)/ruff format

@@ -14,6 +14,7 @@ from bench.decode import BASE, Plain
 from bench.log import Log
 from bench.measure import Taken
 from bench.plan import DISORDER, named
+from bench.sections import processor
 from bench.table import Section, markdown
 
 INTRODUCTION = """# Performance
@@ -63,7 +64,7 @@ def facts(folder: Path, log: Log, taken: Mapping[str, Taken]) -> str:
     compiled = any(each.facts.get("compiled") for each in taken.values())
     cases = [each.facts["cases"] / each.events for name, each in taken.items() if name == "rules 10"]
     lines = [
-        f"machine: {os.cpu_count()} cores, {_processor()}, {platform.system()}",
+        f"machine: {os.cpu_count()} cores, {processor()}, {platform.system()}",
         f"Python {platform.python_version()}; the core is {'compiled' if compiled else 'not compiled'}",
         f"log: {log_facts(folder / 'log', log)}" + "".join(f", {each:.2f} cases an event" for each in cases),
         f"the base: {1 / base.each:,.0f} events a second here",
@@ -107,11 +108,3 @@ def _events(path: Path) -> list[Plain]:
     decode = msgspec.json.Decoder(Plain).decode
     with path.open("rb") as lines:
         return [decode(line) for line in lines]
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "unknown")

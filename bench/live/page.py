@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.live.table import Section, markdown
+from bench.sections import replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "performance.md"
 HEADING = "## The live service\n"
@@ -31,15 +32,10 @@ REMARKS = """### What these figures depend on
 def written(page: str, found: Iterable[Section], minutes: float) -> str:
     """The page with this section in the place of the one that was there."""
     when = f"Measured on {datetime.now(UTC):%Y-%m-%d}, in {minutes:.0f} minutes.\n"
-    return "\n".join([others(page), HEADING + INTRODUCTION, when, markdown(found), REMARKS])
-
-
-def others(page: str) -> str:
-    """All of the page but this section, which is its last."""
-    return page.partition("\n" + HEADING)[0]
+    return replaced(page, HEADING, "\n".join([HEADING + INTRODUCTION, when, markdown(found), REMARKS]))
 
 
 def own(page: str) -> str:
-    """The section as it stands in the page; empty if there is none."""
+    """The section as it stands in the page, and those that follow it; empty if there is none."""
     _, found, section = page.partition("\n" + HEADING)
     return found + section
