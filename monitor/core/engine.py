@@ -64,6 +64,8 @@ class Engine:
         self.counts: Counter[str] = Counter()
         self._tells_verdicts = tells_verdicts
         self.now: Clock = (EARLIEST, 0)
+        self._settled_at: Clock | None = None
+        """The last clock of which all was derived that was known by then."""
         self.feeds = {name: Feed(name, registry) for name in listened}
         self._book = Rulebook(rules, registry)
         self._charts: dict[str, Chart] = {}
@@ -458,7 +460,8 @@ class Engine:
         """The chart that a patient key leads to; one that was folded is unfolded."""
         chart = self._charts.get(patient)
         if chart is None and patient in self._shelf:
-            self._adopt(self._unfolded(self._shelf.pop(patient)))
+            is_settled = self._settled_at == self.now
+            self._adopt(self._unfolded(self._shelf.pop(patient), is_settled=is_settled))
             return self._charts.get(patient)
         return chart
 
@@ -541,6 +544,7 @@ class Engine:
                 self._turn(what, changes)
             else:
                 self._read_later(what)
+        self._settled_at = self.now
         if not self._touched and not self._to_read:
             return
         if self._to_read:
