@@ -34,12 +34,13 @@ test-acceptance: setup  ## the product as its users get it: the wheel in a fresh
 test-cluster: setup  ## workers on a real Kafka, killed too; part of test-acceptance once `handoff worker` is finished
 	$(BIN)/pytest -m cluster -n 0 tests/acceptance
 
-# As many seeds of kills as are worth a claim, about half an hour of two cores; docs/reference/faults.md is written of what they came to.
+# As many seeds of kills as are worth a claim, for workers on Kafka a twentieth as many of each kind of trouble: about an hour of two cores.
+# docs/reference/faults.md is written of what they came to.
 HANDOFF_FAULT_SEEDS ?= 100
 
-test-faults: setup  ## the live service is killed again and again, under load
+test-faults: setup  ## the live service and workers on Kafka under what befalls them, again and again, under load
 	rm -rf build/faults
-	HANDOFF_FAULT_SEEDS=$(HANDOFF_FAULT_SEEDS) HANDOFF_FAULT_FIGURES=build/faults $(BIN)/pytest -m acceptance -n 2 tests/acceptance/test_faults.py
+	HANDOFF_FAULT_SEEDS=$(HANDOFF_FAULT_SEEDS) HANDOFF_FAULT_FIGURES=build/faults $(BIN)/pytest -m 'acceptance or cluster' -n 2 tests/acceptance/test_faults.py tests/acceptance/test_kafka_faults.py
 	$(BIN)/python tests/live/fault_figures.py build/faults docs/reference/faults.md
 
 # Two weeks of a made-up hospital, the same on every machine, and what its history says by the packs for its country.

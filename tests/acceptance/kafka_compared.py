@@ -6,8 +6,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from monitor.core.engine import Engine
 from monitor.core.place import Registry
 
@@ -16,7 +14,7 @@ AGREES_WITHIN_SECONDS = 25
 _BEHIND = timedelta(seconds=2)
 """Workers judge what was a moment ago: the brokers' clock may be behind theirs."""
 _SOON = timedelta(minutes=10)
-_HARMLESS = ("withdrawn", "charted_late", "void")
+_HARMLESS = ("withdrawn", "charted_late", "void", "met")
 """How an alert ends of which all facts together know nothing."""
 
 
@@ -80,12 +78,12 @@ def standing(alert):
 def undisciplined(told):
     """What is wrong with the sequences under which an alert was told, in the order of the topic; None: nothing.
 
-    A sequence that is lower than one before it must be a repeat, word for word: a receiver drops it, and loses nothing by that.
+    A sequence that is lower than one before it must be a repeat: a receiver drops it, and loses nothing by that.
     The last record must be the last word, for compaction leaves no other.
     """
     said, highest = {}, told[0].sequence
     for each in told:
-        word = replace(each, after_outage=False)
+        word = (*standing(each), each.at)  # of whom, and where, may become known later
         if each.sequence < highest and each.sequence not in said:
             return f"told late, under an earlier sequence: {each}"
         if said.setdefault(each.sequence, word) != word:

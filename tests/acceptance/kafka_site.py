@@ -252,10 +252,11 @@ class Site:
         """All records of a topic; those of a partition in order."""
         return list(whole(self.cluster, self.cluster.topic(name)))
 
-    def written(self, name):
-        """How many records were ever written to a topic."""
+    def written(self, name, *partitions):
+        """How many records were ever written to a topic, or to some of its partitions."""
         with closing(KafkaConsumer(bootstrap_servers=self.broker.servers)) as consumer:
-            places = [TopicPartition(self.cluster.topic(name), n) for n in range(self.cluster.partitions)]
+            numbers = partitions or range(self.cluster.partitions)
+            places = [TopicPartition(self.cluster.topic(name), number) for number in numbers]
             return sum(consumer.end_offsets(places).values())
 
     def alter(self, name, **configs):
