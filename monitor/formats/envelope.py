@@ -16,12 +16,14 @@ from monitor.formats.fhir_visit import Visit
 from monitor.formats.reject import Reject
 
 
-class Told(msgspec.Struct, tag="told"):
+class Told(msgspec.Struct, tag="told", omit_defaults=True):
     """One event, sent to its patient. `arrived_at` is absent, for the broker's time of the record says when it arrived; an event
     that a worker sends on carries its first arrival.
     """
 
     event: Event
+    more: list[Event] = []
+    """Others about the patient that arrived with it, and are to be judged with it."""
 
 
 class Visited(msgspec.Struct, tag="visited"):

@@ -340,8 +340,8 @@ class Partition:
             self.skewed += 1
             at = now
         match envelope:
-            case Told(event=event):
-                return self._event(event, at)
+            case Told(event=event, more=more):
+                return self._events([event, *more], at) if more else self._event(event, at)
             case Visited(visit=visit):
                 return self._visit(visit, at)
             case Heard(source=source):
@@ -369,6 +369,25 @@ class Partition:
             self._observe(event)
         return None
 
+    def _events(self, events: list[Event], at: datetime) -> Reject | None:
+        """Events of one patient that arrived together, and are judged together."""
+        home, now = self._home(events[0].patient), self.engine.now[0]
+        for each in events:
+            each.arrived_at = each.arrived_at or at
+        if home is not None:
+            self._send(home, Told(events[0], events[1:]))
+            return None
+        past = [each for each in events if each.type != "merge" and (each.arrived_at or at) < now]
+        if past and events[0].patient in self._left_out:
+            return _UNREADABLE
+        if past:
+            self._take_past(events[0].patient, past, [], [])
+        why = None
+        for each in events:
+            if each not in past:
+                why = self._event(each, at) or why
+        return why
+
     def _observe(self, event: Event) -> None:
         assert event.arrived_at is not None
         if event.source in self.engine.feeds:
@@ -386,12 +405,14 @@ class Partition:
         except (ValueError, LookupError, TypeError):
             return _NOT_COMPARED
         why = None
-        for told_now in events:
-            event = msgspec.structs.replace(told_now, arrived_at=at)
-            if self._is_native(event.patient):
-                why = self._event(event, at) or why
+        of_patient: defaultdict[str, list[Event]] = defaultdict(list)
+        for each in events:
+            of_patient[each.patient].append(msgspec.structs.replace(each, arrived_at=at))
+        for patient, some in of_patient.items():
+            if self._is_native(patient):
+                why = self._events(some, at) or why
             else:
-                self._send(event.patient, Told(event))
+                self._send(patient, Told(some[0], some[1:]))
         self._put(key, cell.pack_visit(told))
         return why
 

@@ -368,7 +368,7 @@ class Working:
         if why is not None:
             share.rejects.append((record, why))
         elif isinstance(envelope, Told):
-            share.taken.append(envelope.event)
+            share.taken += [envelope.event, *envelope.more]
 
     # Time
 

@@ -7,7 +7,7 @@ from strategies import START
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
-from monitor.formats.envelope import partition_of
+from monitor.formats.envelope import Told, key_of, partition_of
 from monitor.rulefile.load import load_rules
 from monitor.runtime.live import Loaded
 
@@ -68,3 +68,15 @@ def test_what_comes_later_takes_the_same_way_as_facts_that_moved_twice():
         ]
     )
     assert [each.patient for each in cluster.verdicts.values()] == [second]
+
+
+def test_what_is_sent_on_together_is_judged_together():
+    first, _, _ = patients()
+    cluster = lived([event("1", "z", first, 30)])
+    asked, answered = event("2", "x", first, 10), event("3", "y", first, 11)
+    asked.arrived_at = answered.arrived_at = START + timedelta(seconds=20)
+    told = Told(asked, [answered])
+    cluster.append(key_of(told), told)
+    cluster.settle()
+    assert [each.verdict for each in cluster.verdicts.values()] == ["met"]
+    assert not cluster.words
