@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from monitor.core.text import Maybe, Model, refuse
 from monitor.ingest.http import Sender
 from monitor.ingest.problem import Refused
+from monitor.log import get_logger
 from monitor.rulefile.document import read_mapping
 from monitor.rulefile.judge import judge
 from monitor.rulefile.problem import Problem
@@ -26,6 +27,7 @@ _RANK: Final[dict[Role, int]] = {"viewer": 1, "clinician": 2, "admin": 3}
 """Who reads: each may do what those before may."""
 _MAY_POST: Final = ("sender", "admin")
 _SHORTEST: Final = 16
+_log = get_logger("tokens")
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """Headers of those who pass on what others sent."""
 
@@ -125,9 +127,13 @@ class Tokens:
             return
         self._seen = stamp
         try:
-            self._known, self.problem = _read(self._path), None
+            self._known = _read(self._path)
         except TokensError as error:
             self.problem = f"{error}; the tokens that were read before still count"
+            _log.error("tokens_refused", why=self.problem)
+        else:
+            self.problem = None
+            _log.info("tokens_read", count=len(self._known))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="DIR", help="the data directory of the service, which may be running"
     )
     journeys.add_argument("--events", nargs="+", metavar="FILE", help="or files of events, as of `replay`")
-    parser.add_argument("--microsystems", metavar="FILE", help="the registry; the new one if it changes")
+    parser.add_argument(
+        "--microsystems",
+        metavar="FILE",
+        help="the registry; the new one if it changes; default: with --data that of the service",
+    )
     parser.add_argument(
         "--microsystems-old", metavar="FILE", help="the registry in use, where it is another one"
     )
@@ -42,14 +46,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, streams: Streams) -> int:
     """Show what would change. Nothing is changed, and nothing is told to anybody."""
-    old = _loaded(args.old, args.microsystems_old or args.microsystems, streams)
-    new = _loaded(args.new, args.microsystems, streams)
     try:
+        registry = args.microsystems or (_registry_of_service(args.data, streams) if args.data else None)
+        old = _loaded(args.old, args.microsystems_old or registry, streams)
+        new = _loaded(args.new, registry, streams)
         found = _of_store(args, old, new, streams) if args.data else _of_files(args, old, new, streams)
     except StoreError as error:
         raise Failed(UNABLE, str(error)) from error
     streams.print(json_line(_fields(found)) if args.format == "json" else _text(found))
     return FINE
+
+
+def _registry_of_service(data: str, streams: Streams) -> str | None:
+    """The file in which the service found its registry: without it places mean something else, and all is counted wrongly."""
+    with closing(Reader(Path(data))) as reader:
+        registry = reader.registry()
+    if not registry:
+        return None
+    if not Path(registry).is_file():
+        raise Failed(
+            UNABLE,
+            f"the service has its registry in {registry}, which is not here: name it with --microsystems",
+        )
+    streams.say(f"with the registry of the service: {registry}")
+    return registry
 
 
 def _loaded(paths: str, microsystems: str | None, streams: Streams) -> Loaded:
@@ -119,7 +139,7 @@ def _rule(each: RulePlan) -> str:
         lines.append(f"  verdicts  {', '.join(changes)}\n")
     alerts = [f"{each.fire:,} would fire"] if each.fire else []
     alerts += [f"{count:,} would be resolved ({reason})" for reason, count in sorted(each.resolve.items())]
-    alerts += [f"{each.climb:,} would change their level"] if each.climb else []
+    alerts += [f"{each.climb:,} would change their level or severity"] if each.climb else []
     alerts += [f"{each.stay:,} stay"] if each.stay else []
     if alerts:
         lines.append(f"  alerts    {', '.join(alerts)}\n")

@@ -209,7 +209,9 @@ class NotifyService:
         return await asyncio.to_thread(self._relay.shares.firing, sink)
 
     def _pending(self) -> dict[str, int]:
-        return {each.sink: each.count for each in self.reader.waiting()}
+        return dict.fromkeys(self.settings.sinks, 0) | {
+            each.sink: each.count for each in self.reader.waiting()
+        }
 
     def _sent(self, result: Result) -> None:
         """What came of an attempt; there was none where the gate was shut."""

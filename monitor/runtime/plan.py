@@ -40,7 +40,7 @@ class RulePlan(msgspec.Struct):
     resolve: Counter[str] = msgspec.field(default_factory=Counter)
     """How many alerts that fire would be resolved, by reason."""
     climb: int = 0
-    """Alerts that go on firing at another level."""
+    """Alerts that go on firing at another level, or with another severity."""
     stay: int = 0
     """Alerts that go on firing as they do."""
 
@@ -181,7 +181,7 @@ def _compare(
     for verdict in engine.verdicts():
         rules[verdict.rule].cases_before += 1
         rules[verdict.rule].cases_after += 1
-    firing = {each.alert: each.rule for each in engine.alerts() if each.state == "firing"}
+    firing = {each.alert: each for each in engine.alerts() if each.state == "firing"}
     for change in engine.use(_cases(new.rules), new.registry):
         if change.rule not in rules:
             continue  # a feed's own alert
@@ -189,8 +189,12 @@ def _compare(
             _count_verdict(change, rules[change.rule])
         else:
             _count_alert(change, firing, rules[change.rule])
-    for rule in firing.values():
-        rules[rule].stay += 1
+    severity = {each.alert: each.severity for each in engine.alerts()}
+    for was in firing.values():
+        if severity[was.alert] == was.severity:
+            rules[was.rule].stay += 1
+        else:
+            rules[was.rule].climb += 1
 
 
 def _cases(rules: Sequence[Rule]) -> list[CaseRule]:
@@ -202,7 +206,7 @@ def _count_verdict(change: VerdictChange, of_rule: RulePlan) -> None:
     of_rule.cases_after += (change.before is None) - (change.after is None)
 
 
-def _count_alert(change: AlertChange, firing: dict[str, str], of_rule: RulePlan) -> None:
+def _count_alert(change: AlertChange, firing: dict[str, AlertChange], of_rule: RulePlan) -> None:
     """Count one change; an alert that does not simply go on firing is no longer among those that do."""
     did_fire = firing.pop(change.alert, None) is not None
     if change.state == "resolved":

@@ -17,7 +17,7 @@ from monitor.core.event import Event
 from monitor.notify.notice import Notice
 from monitor.runtime.database import FILE, Row, check_version, connect, explained, instant, storable
 from monitor.runtime.retention import LINKED
-from monitor.runtime.store import events, heard
+from monitor.runtime.store import REGISTRY, events, heard
 from monitor.runtime.writer import CLOCK
 
 PAGE: Final = 100
@@ -253,6 +253,11 @@ class Reader:
         """The engine's clock at the last batch."""
         rows = self._all("SELECT value FROM remembered WHERE name = ?", CLOCK)
         return instant(int(rows[0][0])) if rows else None
+
+    def registry(self) -> str | None:
+        """The file in which the service found its registry: empty where none was named, None where that is not known."""
+        rows = self._all("SELECT value FROM remembered WHERE name = ?", REGISTRY)
+        return str(rows[0][0]) if rows else None
 
     def heard(self) -> dict[str, list[tuple[datetime, datetime]]]:
         """When each source was heard: from when to when without a gap that could be silence, in order."""

@@ -29,7 +29,7 @@ from monitor.runtime.ledger import Ledger
 from monitor.runtime.live import Live, Loaded
 from monitor.runtime.reader import Reader
 from monitor.runtime.rules import load_again, watched
-from monitor.runtime.store import Store
+from monitor.runtime.store import REGISTRY, Store
 from monitor.runtime.tasks import Tasks
 from monitor.runtime.watch import watch
 from monitor.settings import Settings
@@ -55,6 +55,9 @@ class Service:
         self.counting = Counting(self.metrics, clock)
         folder = Path(settings.data)
         self._store = Store.open(folder)
+        self._store.remember(
+            REGISTRY, str(Path(settings.microsystems).absolute()) if settings.microsystems else ""
+        )
         self.reader = Reader(folder)
         self.ledger = Ledger(folder)
         self._deliveries = Deliveries(folder)
@@ -252,7 +255,9 @@ class Service:
         return await asyncio.to_thread(self.reader.firing, sink)
 
     def _pending(self) -> dict[str, int]:
-        return {each.sink: each.count for each in self.reader.waiting()}
+        return dict.fromkeys(self.settings.sinks, 0) | {
+            each.sink: each.count for each in self.reader.waiting()
+        }
 
     def gap(self, source: str, _subscription: str, missing: int) -> None:
         """So many notifications of a subscription never came."""

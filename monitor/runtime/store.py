@@ -38,6 +38,8 @@ from monitor.runtime.database import (
 from monitor.runtime.retention import forget
 from monitor.runtime.writer import CLOCK, Writer, pseudonym
 
+REGISTRY: Final = "registry"
+"""The name under which it is remembered in which file the registry stands; empty where none is named."""
 _SECRET: Final = "pseudonym-secret"  # noqa: S105 - the name under which it is kept
 
 _event: Final = msgspec.json.Decoder(Event).decode

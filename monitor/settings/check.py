@@ -26,6 +26,8 @@ from monitor.settings.model import (
 
 DEFAULT: Final = "default"
 """The receiver of what names nobody else."""
+LOG: Final = "log"
+"""The sink that there is where none are named, and to which alerts go where no receivers are."""
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 _IN_LINKS: Final = frozenset({"alert", "journey"})
@@ -49,6 +51,7 @@ def check(settings: Settings, root: Node, source: SourceText) -> list[Problem]:
         *_addresses(settings),
         *_listeners(settings),
         *_strangers(settings),
+        *_open_ways(settings),
         *(each for number, kafka in enumerate(settings.kafka) for each in _brokers(kafka, ("kafka", number))),
         *(_cluster(settings.cluster) if settings.cluster else ()),
     ]
@@ -67,6 +70,13 @@ def _problem(each: _Found, root: Node, source: SourceText) -> Problem:
 
 
 def _receivers(settings: Settings) -> Iterator[_Found]:
+    if "receivers" not in settings.model_fields_set and LOG not in settings.sinks:
+        message = f"no `receivers`: alerts would go to a sink `{LOG}`, which is not among these"
+        names = ", ".join(settings.sinks) or "..."
+        yield _Found(
+            ("sinks",), "missing-key", message, f"write `receivers: {{{DEFAULT}: {{sinks: [{names}]}}}}`"
+        )
+        return
     for name, receiver in settings.receivers.items():
         for number, sink in enumerate(receiver.sinks):
             if sink not in settings.sinks:
@@ -162,6 +172,32 @@ def _strangers(settings: Settings) -> Iterator[_Found]:
     if not is_loopback(http.host) and http.tokens is None:
         message = "HTTP listens beyond this machine without `tokens`: nobody there may post or read"
         yield _Found(("http", "host"), "unprotected", message, severity="warning")
+
+
+def _open_ways(settings: Settings) -> Iterator[_Found]:
+    """Sinks by which patients would cross the network for all to read."""
+    for name, sink in settings.sinks.items():
+        if isinstance(sink, WebhookSink):
+            urls: list[tuple[tuple[str | int, ...], str]] = [(("webhook",), sink.webhook)]
+        elif isinstance(sink, AlertmanagerSink):
+            urls = [(("alertmanager", number), url) for number, url in enumerate(sink.alertmanager)]
+        else:
+            continue
+        shown = {
+            each.identifiers or sink.identifiers for each in settings.receivers.values() if name in each.sinks
+        }
+        for path, url in urls:
+            if "full" in shown and _is_open(url):
+                message = f"patients cross the network as they are: {found(url)} is not `https`, and `identifiers` is `full`"
+                yield _Found(("sinks", name, *path), "unprotected", message, severity="warning")
+
+
+def _is_open(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+    except ValueError:
+        return False  # which is told as what it is
 
 
 def is_loopback(host: str) -> bool:

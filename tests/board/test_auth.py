@@ -1,6 +1,7 @@
 """Tokens and roles: who may do what, what a file of tokens may say, and that it never gives a token away."""
 
 import hashlib
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from web import MemoryIntake, asking, parts, serving
 from monitor.board.app import make_app
 from monitor.board.auth import Access, Tokens, TokensError
 from monitor.board.desk import Desk
+from monitor.log import logged_to
 
 EVENT = {"id": "1", "type": "triage", "patient": "7001", "occurred_at": "2026-03-03T10:00:00Z"}
 ROLES = ("sender", "viewer", "clinician", "admin")
@@ -127,8 +129,12 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_changes_nothing(served):
     try:
         served.path.write_text(ALL.replace(token("viewer"), "the-new-token-of-a-viewer"))
         assert (reads("the-new-token-of-a-viewer"), reads(token("viewer"))) == (200, 401)
-        served.path.write_text("tokens: [")
-        assert reads("the-new-token-of-a-viewer") == 200
+        said = io.StringIO()
+        with logged_to(said, is_strict=True):
+            served.path.write_text("tokens: [")
+            assert [reads("the-new-token-of-a-viewer") for _ in range(3)] == [200] * 3
+        assert said.getvalue().count("tokens_refused") == 1
+        assert "still count" in said.getvalue()
         [warning] = served.client.get("/readyz").json()["warnings"]
         assert warning["what"] == "tokens"
         assert "still count" in warning["why"]

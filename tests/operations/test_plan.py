@@ -1,6 +1,7 @@
 """`handoff plan` says what a reload would do to cases and alerts, and does nothing."""
 
 import argparse
+import asyncio
 import io
 import json
 from collections import Counter
@@ -16,9 +17,12 @@ from monitor.core.engine import Engine
 from monitor.core.event import Event, canonical_bytes
 from monitor.core.rule import CaseRule
 from monitor.runtime.batch import Batch
+from monitor.runtime.clock import LiveClock
 from monitor.runtime.database import FILE
 from monitor.runtime.rules import load
+from monitor.runtime.service import Service
 from monitor.runtime.store import Store
+from monitor.settings import Settings
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 REGISTRY = "microsystems: [{id: ed, locations: [ED^*]}, {id: icu, locations: [ICU^*]}]\n"
@@ -113,6 +117,12 @@ def test_a_higher_level_is_a_change(disk, journeys):
     assert rule["alerts"] == {"fire": 0, "resolve": {}, "change": 2, "stay": 0}
 
 
+def test_another_severity_is_a_change(disk, journeys):
+    (disk / "grave.yaml").write_text("rules:" + (BOARDING % "4h").replace("warning", "critical"))
+    (rule,) = planned("old.yaml", "grave.yaml", *journeys)["rules"]
+    assert rule["alerts"] == {"fire": 0, "resolve": {}, "change": 2, "stay": 0}
+
+
 def test_a_longer_limit_withdraws_alerts(disk, journeys):
     (rule,) = planned("old.yaml", "new.yaml", *journeys)["rules"]
     assert (rule["fate"], rule["keys"]) == ("changed", ["within"])
@@ -175,6 +185,21 @@ def test_while_the_service_runs_it_can_be_asked(disk):
         assert planned("old.yaml", "new.yaml", "--data", "data")["changes"] is True
     finally:
         store.close()
+
+
+def test_without_a_registry_that_of_the_service_is_taken(disk):
+    loaded, _ = load(["old.yaml"], "microsystems.yaml")
+    settings = Settings(data="data", rules=["old.yaml"], microsystems="microsystems.yaml")
+    asyncio.run(Service(settings, loaded, LiveClock()).stop())
+    (disk / "in-icu.yaml").write_text("rules:\n" + NEVER.replace("fall}", "admit, to: icu}"))
+    command = ["plan", "in-icu.yaml", "in-icu.yaml", "--data", "data"]
+    out, err = io.StringIO(), io.StringIO()
+    assert main(command, io.BytesIO(), out, err) == 0
+    assert out.getvalue().endswith("alerts: 0 would fire, 0 would be resolved, 1 stay as they are\n")
+    assert err.getvalue() == f"handoff: with the registry of the service: {disk / 'microsystems.yaml'}\n"
+    (disk / "microsystems.yaml").unlink()
+    assert main(command, io.BytesIO(), out, err) == 3
+    assert "is not here: name it with --microsystems" in err.getvalue()
 
 
 def test_rules_that_are_wrong_end_it_with_their_problems(disk):

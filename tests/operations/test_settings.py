@@ -203,6 +203,7 @@ def test_variables_that_kubernetes_makes_are_none_of_ours():
             "has no addresses",
         ),
         ("receivers: {bed manager: {sinks: [log]}}", "missing-key", 12, "no receiver `default`"),
+        ("data: d\nsinks: {hook: {webhook: 'https://h/x'}}", "missing-key", 8, "no `receivers`"),
         ("receivers: {default: {sinks: [log], email: [beds]}}", "bad-value", 45, "not an e-mail address"),
         ("sinks: {log: {log: true}, x: {webhook: hooks.example}}", "bad-value", 40, "is not an address"),
         (
@@ -266,6 +267,30 @@ def test_listening_beyond_this_machine_unprotected_is_a_warning():
     safe = f"rules: [r]\nmllp: {{host: '::', {tls}}}\nhttp: {{host: '::', {tls}, tokens: t}}"
     assert load(safe)[1] == []
     assert load("rules: [r]\nmllp: {host: '::1'}\nhttp: {host: localhost}")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("sink", "is_open"),
+    [
+        ("webhook: 'http://hooks.example/x', identifiers: full", True),
+        ("webhook: 'https://hooks.example/x', identifiers: full", False),
+        ("webhook: 'http://127.0.0.1:9000/x', identifiers: full", False),
+        ("webhook: 'http://hooks.example/x'", False),
+        ("alertmanager: ['http://localhost:9093', 'http://am:9093'], identifiers: full", True),
+    ],
+)
+def test_patients_in_the_clear_on_their_way_to_another_machine_are_a_warning(sink, is_open):
+    settings, problems = load(f"rules: [r]\nsinks: {{x: {{{sink}}}}}\nreceivers: {{default: {{sinks: [x]}}}}")
+    assert settings is not None
+    assert [(each.code, each.line) for each in problems] == [("unprotected", 2)] * is_open
+
+
+def test_a_receiver_that_is_to_see_all_counts_for_its_sinks():
+    problem = only(
+        "sinks: {x: {webhook: 'http://hooks.example/x'}}\n"
+        "receivers: {default: {sinks: [x]}, matron: {sinks: [x], identifiers: full}}"
+    )
+    assert (problem.code, problem.severity, problem.column) == ("unprotected", "warning", 22)
 
 
 def test_files_that_cannot_be_read_are_named_with_their_keys(tmp_path):
