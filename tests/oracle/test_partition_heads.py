@@ -97,7 +97,8 @@ def test_what_was_judged_by_other_rules_is_lived_again():
     cluster.use(loaded("another digest"))
     assert not cluster.live[0].is_warm
     cluster.settle()
-    cluster.end(START + timedelta(seconds=30))
+    cluster.end(START + timedelta(minutes=10))
+    cluster.end(START + timedelta(minutes=11))
     assert anew(cluster).is_warm
 
 
