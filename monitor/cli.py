@@ -20,7 +20,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO, cast
 
-from monitor.commands import simulate_options
+from monitor.commands import check, simulate_options
 from monitor.commands.arguments import moment
 from monitor.commands.loading import (
     arranged,
@@ -29,7 +29,6 @@ from monitor.commands.loading import (
     noticed,
     read_events,
     registry_of,
-    rule_files_of,
 )
 from monitor.commands.streams import (
     FINE,
@@ -43,14 +42,10 @@ from monitor.commands.streams import (
     write_file,
 )
 from monitor.commands.truth import read_truth, say_truth
-from monitor.core.place import Registry
 from monitor.core.rule import CaseRule
 from monitor.formats import canonical
 from monitor.formats.reject import Reject
-from monitor.ingest.files import REGISTRY_FILE, Unreadable, read, whole
-from monitor.report.names import counted
-from monitor.rulefile.load import load_registry, load_rules
-from monitor.rulefile.problem import Problem, as_github, as_json, as_text
+from monitor.ingest.files import Unreadable, read
 from monitor.rulefile.schema import registry_schema, schema
 from monitor.runtime import output
 from monitor.runtime.population import evaluate
@@ -70,7 +65,6 @@ _APART = {
     "topics": "make the topics of a Kafka cluster, or check them",
 }
 """Commands of modules of their own, which the others need not wait for."""
-_SHOW = {"text": as_text, "json": as_json, "github": as_github}
 
 
 def main(argv: Sequence[str], stdin: BinaryIO, stdout: TextIO, stderr: TextIO) -> int:
@@ -190,26 +184,6 @@ def _journeys(args: argparse.Namespace, streams: Streams) -> int:
     return noticed(was, taken, registry, {}, streams)
 
 
-def _check(args: argparse.Namespace, streams: Streams) -> int:
-    """A path that is named `microsystems.yaml` is checked as a registry."""
-    registries = [path for path in args.paths if Path(path).name == REGISTRY_FILE]
-    files = rule_files_of([path for path in args.paths if path not in registries], streams)
-    registry: Registry | None = None
-    problems: list[Problem] = []
-    for name in dict.fromkeys([*registries, *([args.microsystems] if args.microsystems else [])]):
-        registry, wrong = load_registry(name, whole(name, streams.stdin))
-        problems += wrong
-    rules, wrong = load_rules(files, registry if args.microsystems else None)
-    problems += wrong
-    streams.print_all(_SHOW[args.format](problem) + "\n" for problem in problems)
-    if problems:
-        return PROBLEMS
-    if args.format == "text":
-        checked = counted(len(files) + len(registries), "file")
-        streams.print(f"{checked}, {counted(len(rules), 'rule')}: no problems\n")
-    return FINE
-
-
 def _schema(args: argparse.Namespace, streams: Streams) -> int:
     if args.settings:
         from monitor.settings import settings_schema  # noqa: PLC0415 - the other commands need none of it
@@ -310,12 +284,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     _takes_input(journeys)
     _takes_clock(journeys)
 
-    check = _command(commands, "check", _check, "find what is wrong with rule files")
-    check.add_argument("paths", nargs="+", metavar="PATH", help="rule files, directories or pack:NAME")
-    check.add_argument(
-        "--microsystems", metavar="FILE", help="look up the places that rules name in this registry"
+    check.add_arguments(
+        _command(commands, "check", check.run, "find what is wrong with rule files, a registry, settings")
     )
-    check.add_argument("--format", choices=sorted(_SHOW), default="text")
 
     schema_ = _command(commands, "schema", _schema, "print the JSON Schema of rule files")
     which = schema_.add_mutually_exclusive_group()

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
+import msgspec
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import Field, model_validator
@@ -20,7 +21,7 @@ from monitor.ingest.problem import Refused
 from monitor.log import get_logger
 from monitor.rulefile.document import read_mapping
 from monitor.rulefile.judge import judge
-from monitor.rulefile.problem import Problem
+from monitor.rulefile.problem import Problem, in_order
 
 Role = Literal["sender", "viewer", "clinician", "admin"]
 _RANK: Final[dict[Role, int]] = {"viewer": 1, "clinician": 2, "admin": 3}
@@ -144,27 +145,34 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
+def problems_of(name: str, content: bytes) -> list[Problem]:
+    """All that is wrong with a tokens file. Nothing of the file is shown: it holds secrets, perhaps in the wrong place."""
+    return _judged(name, content)[1]
+
+
 def _read(path: Path) -> list[tuple[bytes, Who]]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise TokensError(f"cannot read {path}: {error.strerror}") from None
-    source, root, problems = read_mapping(str(path), content)
-    if root is None or problems:
-        raise TokensError("; ".join(_shown(each, each.code) for each in problems) or f"{path} is empty")
-    file, problems = judge(_TokensFile, root, source)
+    file, problems = _judged(str(path), content)
     if file is None:
-        raise TokensError("; ".join(_shown(each, _unquoted(each.message)) for each in problems))
+        lines = [f"{each.file}:{each.line}:{each.column}: {each.message}" for each in problems]
+        raise TokensError("; ".join(lines))
     return [(each.digest(), Who(each.name, each.role, each.source)) for each in file.tokens]
 
 
-def _shown(problem: Problem, what: str) -> str:
-    return f"{problem.file}:{problem.line}:{problem.column}: {what}"
+def _judged(name: str, content: bytes) -> tuple[_TokensFile | None, list[Problem]]:
+    source, root, problems = read_mapping(name, content)
+    if root is None or problems:
+        return None, [_hidden(each, each.code) for each in problems]
+    file, problems = judge(_TokensFile, root, source)
+    return file, in_order([_hidden(each, each.message.partition("; found")[0]) for each in problems])
 
 
-def _unquoted(message: str) -> str:
-    """A message without what was found, which may be a token that stands in the wrong place."""
-    return message.partition("; found")[0]
+def _hidden(problem: Problem, message: str) -> Problem:
+    """A problem without what was found."""
+    return msgspec.structs.replace(problem, message=message, hint=None, excerpt=None)
 
 
 def _digest(token: str) -> bytes:

@@ -5,6 +5,10 @@ import json
 import jsonschema
 import pytest
 
+from monitor.commands.check import _OF_SETTINGS
+from monitor.core.place import Registry
+from monitor.settings import Settings
+
 GOOD = "rules:\n  - {id: a, summary: a, severity: info, never: {to: icu}}\n"
 BAD = "rules:\n  - id: a\n    summary: a\n    severity: info\n    when: {type: x}\n    expcet: {type: y}\n    within: 1h\n"
 REGISTRY = "microsystems:\n  - {id: ward}\n"
@@ -52,6 +56,47 @@ def test_a_registry_is_checked_by_its_name(handoff, write):
     assert handoff("check", write("microsystems.yaml", REGISTRY)).out == "1 file, 0 rules: no problems\n"
     found = handoff("check", write("microsystems.yaml", "microsystem: []\n"))
     assert (found.code, found.out.startswith("microsystems.yaml:1:1: error[unknown-key]")) == (1, True)
+
+
+SETTINGS = "rules: [pack:ed]\nhttp: {port: 8081}\n"
+TOKENS = "tokens:\n  - {name: a, role: viewer, token: %s}\n"
+
+
+@pytest.mark.parametrize("name", ["handoff.yaml", "settings-of-the-trial.yaml"])
+def test_settings_are_checked_as_such(handoff, write, name):
+    assert handoff("check", write(name, SETTINGS)) == (0, "1 file, 0 rules: no problems\n", "")
+    found = handoff("check", write(name, SETTINGS + "data: d\nsinkz: {}\n"))
+    assert found.code == 1
+    assert found.out.startswith(f"{name}:4:1: error[unknown-key]")
+
+
+def test_advice_about_settings_is_shown_and_fails_nothing(handoff, write):
+    found = handoff("check", write("handoff.yaml", "http: {host: 0.0.0.0}\n"), write("a.yaml", GOOD))
+    assert found.code == 0
+    assert "handoff.yaml:1:14: warning[unprotected]" in found.out
+
+
+@pytest.mark.parametrize("name", ["tokens.yaml", "who-may.yaml"])
+def test_a_tokens_file_is_checked_and_nothing_of_it_is_shown(handoff, write, name):
+    assert handoff("check", write(name, TOKENS % "sixteen-letters-or-more")).code == 0
+    found = handoff("check", write(name, TOKENS % "tiny-secret"))
+    assert (found.code, found.err) == (1, "")
+    assert found.out.startswith(f"{name}:2:36: error[bad-value]: a token has at least 16 characters")
+    assert "tiny-secret" not in found.out
+
+
+def test_settings_are_known_by_the_keys_that_only_they_have():
+    assert frozenset(Settings.model_fields) - set(Registry.model_fields) - {"rules"} == _OF_SETTINGS
+
+
+def test_all_kinds_are_checked_in_one_run(handoff, write):
+    paths = [
+        write("a.yaml", GOOD),
+        write("microsystems.yaml", REGISTRY),
+        write("handoff.yaml", SETTINGS),
+        write("tokens.yaml", TOKENS % "sixteen-letters-or-more"),
+    ]
+    assert handoff("check", *paths).out == "4 files, 1 rule: no problems\n"
 
 
 def test_json_is_a_problem_a_line(handoff, write):
