@@ -46,7 +46,7 @@ def movable(program, folder):
 def _download(package, work):
     """By the lists that the machine has of its registry, else by fresh ones of our own, which need no root."""
     assert shutil.which("apt-get"), "acceptance tests fetch programs with apt-get, and there is none here"
-    download = ["apt-get", "download", package]
+    download = ["apt-get", "-o", "Acquire::Retries=3", "download", package]
     if _tried(download, work).returncode == 0:
         return
     for folder in ("lists/partial", "cache/archives/partial"):
@@ -59,12 +59,12 @@ def _download(package, work):
         "-o",
         "APT::Sandbox::User=",
     ]
-    _run(["apt-get", *ours, "update"], work)
-    _run([download[0], *ours, *download[1:]], work)
+    _run([*download[:3], *ours, "update"], work)
+    _run([*download[:3], *ours, *download[3:]], work)
 
 
 def _tried(command, folder):
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 def _run(command, folder):

@@ -15,7 +15,7 @@ import sys
 import time
 import venv
 import warnings
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import trustme
@@ -25,6 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from held_ports import held_port, port_of
 
 with warnings.catch_warnings():
     # It reads its protocol by functions of the standard library that Python 3.11 and 3.12 call deprecated.
@@ -37,7 +40,8 @@ ARTIFACTS = (("org.apache.kafka", "kafka_2.13", VERSION), ("org.slf4j", "slf4j-s
 JAVA_AT_LEAST = 17
 USER, PASSWORD = "reader", "wonder and pray"
 LISTENERS = {"plain": "PLAINTEXT", "tls": "SSL", "sasl": "SASL_PLAINTEXT", "sasl-tls": "SASL_SSL"}
-START_WITHIN_SECONDS = 90
+START_WITHIN_SECONDS = 240
+FETCH_ATTEMPTS = 3
 
 
 class NoBroker(Exception):
@@ -75,17 +79,17 @@ def _by_maven(folder):
         f"<dependencies>{wanted}</dependencies></project>"
     )
     copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
-    _run(["mvn", "-B", "-q", "-ntp", "-f", folder / "pom.xml", *copy], "Maven cannot fetch Kafka")
+    _fetch(["mvn", "-B", "-q", "-ntp", "-f", folder / "pom.xml", *copy], "Maven cannot fetch Kafka")
 
 
 def _by_jgo(folder):
     wanted = "+".join(":".join(artifact) for artifact in ARTIFACTS)
     code = (
-        "import jgo, pathlib, shutil, sys; folder = pathlib.Path(sys.argv[2]); folder.mkdir()\n"
+        "import jgo, pathlib, shutil, sys; folder = pathlib.Path(sys.argv[2]); folder.mkdir(exist_ok=True)\n"
         "for jar in jgo.build(sys.argv[1], cache_dir=folder / 'jgo').all_jars: shutil.copy(jar, folder)\n"
         "shutil.rmtree(folder / 'jgo')"
     )
-    _run([_with("jgo"), "-c", code, wanted, folder], "jgo cannot fetch Kafka (there is no mvn either)")
+    _fetch([_with("jgo"), "-c", code, wanted, folder], "jgo cannot fetch Kafka (there is no mvn either)")
 
 
 def java():
@@ -106,8 +110,16 @@ def _with(package):
     python = folder / "bin/python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-    _run([python, "-m", "pip", "install", "--quiet", package], f"pip cannot install {package}")
+    _fetch([python, "-m", "pip", "install", "--quiet", package], f"pip cannot install {package}")
     return python
+
+
+def _fetch(command, problem):
+    """Over a network, which may fail once."""
+    for _ in range(FETCH_ATTEMPTS - 1):
+        with suppress(NoBroker):
+            return _run(command, problem)
+    return _run(command, problem)
 
 
 def _run(command, problem):
@@ -142,7 +154,7 @@ class Broker:
         """Put values (bytes or None) into a topic, in order, by `partition` or `key`; returns when the broker has them all."""
         with closing(KafkaProducer(bootstrap_servers=self.servers, acks="all", linger_ms=5)) as producer:
             for sent in [producer.send(topic, value, **where) for value in values]:
-                sent.get(timeout=30)
+                sent.get(timeout=120)
 
     def committed(self, group, topic, partitions=1):
         """How many messages of a topic a group says that it has done with."""
@@ -173,7 +185,8 @@ class OwnBroker(Broker):
         self._settings = folder / "server.properties"
         self._java = [java(), "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars()}/*"]
         self._process = None
-        ports = _free_ports(len(LISTENERS) + 1)
+        self._held = [held_port() for _ in range(len(LISTENERS) + 1)]  # while it is down, too
+        ports = [port_of(each) for each in self._held]
         self.secure = {name: f"127.0.0.1:{port}" for name, port in zip(LISTENERS, ports, strict=False)}
         self.servers = self.secure.pop("plain")
         self._certify(folder)
@@ -235,11 +248,16 @@ class OwnBroker(Broker):
         """As a power cut would."""
         self._end(signal.SIGKILL)
 
+    def let_go(self):
+        """Of its ports."""
+        for each in self._held:
+            each.close()
+
     def _end(self, how):
         if self._process is None:
             return
         self._process.send_signal(how)
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=240)
         self._process = None
 
 
@@ -255,6 +273,7 @@ def running(folder):
         raise
     finally:
         broker.stop()
+        broker.let_go()
 
 
 @contextmanager
@@ -265,14 +284,6 @@ def some(folder):
         return
     with running(folder) as broker:
         yield broker
-
-
-def _free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _settings(folder, ports):

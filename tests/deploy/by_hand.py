@@ -8,30 +8,24 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from compose import PROJECT, files, named_volumes, services
+from held_ports import held_port, port_of
 
 BIN = Path(sys.executable).parent
 ENTRYPOINT = json.loads(
     re.search(r"^ENTRYPOINT (.*)$", (PROJECT / "docker/Dockerfile").read_text(), re.MULTILINE)[1]
 )
-LONGEST_SECONDS = 90
+LONGEST_SECONDS = 180
 FOLDER = re.compile(r"(?<![\w./}])/(?=(?:etc|var/lib|usr/local/lib|tmp|prometheus|alertmanager)\b)")
 """The beginning of a path in a container."""
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def eventually(holds, what, seconds=LONGEST_SECONDS):
@@ -67,12 +61,14 @@ class Stack:
         self._services = services(path)
         self._programs = programs or {}
         self._ports = {}
+        self._held = ExitStack()
         self._running = {}
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._held.close()
         for process in self._running.values():
             process.terminate()
         for name, process in self._running.items():
@@ -89,7 +85,8 @@ class Stack:
 
     def place(self, name, *ports):
         """Choose where the ports of a service are here, so that others can be told before it runs."""
-        self._ports[name] = {port: free_port() for port in ports}
+        held = {port: self._held.enter_context(held_port()) for port in ports}
+        self._ports[name] = {port: port_of(each) for port, each in held.items()}
         for port, here in self._ports[name].items():
             self.addresses[f"{name}:{port}"] = f"127.0.0.1:{here}"
 

@@ -8,7 +8,6 @@ import gzip
 import io
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trustme
+from held_ports import held_port, port_of
 from mllp_world import LONGEST_SECONDS, NOW, FakeIntake, adt, leap, until, world
 
 from monitor.commands import send as command
@@ -64,12 +64,8 @@ async def receiver(*script):
 @pytest.fixture
 def port():
     """A port that is ours, and on which nobody listens who was not told of it."""
-    with socket.socket() as held:
-        held.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # so that a server may listen on it beside us
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
+    with held_port() as held:
+        yield port_of(held)
 
 
 def test_messages_are_sent_in_order_and_counted():

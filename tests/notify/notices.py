@@ -1,7 +1,6 @@
 """Notices to be told, and a web server of a few lines that keeps what it is sent."""
 
 import asyncio
-import socket
 import ssl
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from threading import Thread
 from typing import NamedTuple
 
 import msgspec
+from held_ports import held_port, port_of
 
 from monitor.notify.notice import Delivery, Notice
 
@@ -122,7 +122,6 @@ class WebServer:
 
 @contextmanager
 def silent_port():
-    """A port on which nothing listens, and that nobody else is given meanwhile."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
+    """A port on which nothing listens."""
+    with held_port() as held:
+        yield port_of(held)

@@ -35,7 +35,7 @@ def batch(number):
 
 
 class Writing:
-    """A thread that writes batches until it is told to stop, and at least one."""
+    """A thread that writes batches until it is told to stop, and at least one; half of the time it leaves to others."""
 
     def __init__(self, store):
         self._store = store
@@ -45,8 +45,10 @@ class Writing:
 
     def _run(self):
         while not self._stopping.is_set() or not self.count:
+            began = time.monotonic()
             self._store.write(batch(self.count))
             self.count += 1
+            self._stopping.wait(time.monotonic() - began)
 
     def __enter__(self):
         self._thread.start()
@@ -84,7 +86,7 @@ def test_people_and_sinks_write_beside_the_engine(store):
             assert ledger.acknowledge("a", "sister", "seen", at(number))
             ledger.audit(at(number), "sister", "clinician", "read", "alerts")
             outbox.failed([1], "no answer", 0.0)
-        writing.wait_for(3)
+            writing.wait_for(1)
     with closing(Reader(store.folder)) as reader:
         assert len(reader.alert("a").acknowledged) == 15
         assert len(reader.audited()) == 15
@@ -102,8 +104,14 @@ def log_size(store):
     return (store.folder / f"{FILE}-wal").stat().st_size
 
 
-def test_the_log_of_writes_does_not_grow_though_someone_always_reads(often, store):
-    done = threading.Event()
+def salt(store):
+    """What tells the log of writes from the same file before it was begun anew."""
+    with (store.folder / f"{FILE}-wal").open("rb") as log:
+        return log.read(24)[16:]
+
+
+def test_the_log_of_writes_is_begun_anew_though_someone_always_reads(often, store):
+    done, logs = threading.Event(), set()
     with closing(Reader(store.folder)) as reader:
 
         def read():
@@ -113,15 +121,16 @@ def test_the_log_of_writes_does_not_grow_though_someone_always_reads(often, stor
 
         thread = threading.Thread(target=read)
         thread.start()
-        before = store._connection.total_changes
         try:
-            for number in range(200):
+            for number in range(2_000):  # most of them on a machine that is very busy
                 store.write(batch(number))
+                logs.add(salt(store))
+                if len(logs) > 3:
+                    break
         finally:
             done.set()
             thread.join()
-    assert store._connection.total_changes - before > 200 * PER_BATCH
-    assert log_size(store) < 16 << 20  # of more than 24 that were written
+    assert len(logs) > 3
 
 
 def test_after_a_reader_that_stayed_long_the_log_is_begun_anew_and_no_write_does_the_work(often, store):
@@ -133,7 +142,7 @@ def test_after_a_reader_that_stayed_long_the_log_is_begun_anew_and_no_write_does
         grown = log_size(store)
         reader._connection.execute("COMMIT")
     assert grown > 8 << 20
-    goal = time.monotonic() + 20
+    goal = time.monotonic() + 60
     size, number = 0, 100
     while size != log_size(store):  # a write begins the log anew once all of it has been moved
         assert time.monotonic() < goal
