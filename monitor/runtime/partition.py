@@ -195,7 +195,9 @@ class Partition:
         self._cold = cold | self._rest(heads)
         for patient in self._cold.keys() & self._linked:
             try:
-                self._tell(self.engine.load(patient, self._shelf.packed(patient)))
+                for change in self.engine.load(patient, self._shelf.packed(patient)):
+                    if isinstance(change, VerdictChange):
+                        self._verdict(change)  # alerts are compared when all are loaded whom merges link
             except Exception as error:  # noqa: BLE001 - as above
                 self._leave_out(patient, error)
         self.advance(self.engine.now[0])
@@ -320,12 +322,12 @@ class Partition:
         self._watcher.failed("journey", error)
 
     def _is_mine(self, patient: str) -> bool:
-        """Whether the patient belongs to this partition, though nothing of the kind is known here. The feeds belong to the first."""
+        """Whether all that is known of the patient is here. The feeds belong to the first partition."""
         if patient == "":
             return self._way.number == 0
         found = self._table.get(cell.journey_key(patient))
         if found is None:
-            return patient in self._linked or self._is_native(patient)
+            return self._is_native(patient)
         return patient not in self._left_out and cell.home_of(found) is None
 
     # Records in
@@ -696,12 +698,14 @@ class Partition:
         """Tell how alerts stand where that differs from what was told; one that is over and was never told is no news."""
         for change in alerts:
             was = told.pop(change.alert, None)
-            if change.alert not in self._ahead and (was is not None or change.state == "firing"):
+            is_news = was is not None or change.state == "firing" or change.alert in self._later
+            if is_news and change.alert not in self._ahead:
                 self._tell_unless_same(change, was)
 
     def _tell_unless_same(self, change: AlertChange, was: Notice | None) -> None:
         now = self._notice(change)
-        if was is None or not is_as_told(was, change):
+        is_last = was is not None and self._later.get(change.alert, was.sequence) <= was.sequence
+        if was is None or not is_last or not is_as_told(was, change):
             self._tell_notice(now, was)
         elif was.sequence > now.sequence:
             self._later[change.alert] = was.sequence
