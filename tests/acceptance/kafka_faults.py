@@ -233,11 +233,11 @@ def merges(site, chance, seconds):
 
 
 def pause(site, chance, seconds):
-    """One of two stands still until its session is over, and goes on."""
+    """One of two stands still until its session is over, or just about, and goes on."""
     time.sleep(chance.uniform(0.5, seconds / 2))
     worker = chance.choice(site.workers)
     worker.process.send_signal(signal.SIGSTOP)
-    time.sleep(PAST_A_SESSION_SECONDS)
+    time.sleep(chance.choice([PAST_A_SESSION_SECONDS, chance.uniform(9, 12)]))
     worker.process.send_signal(signal.SIGCONT)
     site.moves += 1
 

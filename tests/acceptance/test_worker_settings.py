@@ -73,12 +73,17 @@ def site(broker, tmp_path):
 
 
 def events(count, kinds=("x", "y", "x", "discharge", "x"), patients=40):
-    """Events of now, of several patients in turn; some fall due soon."""
-    now = datetime.now(UTC)
+    """Events of now, of several patients in turn, who all get one kind after the other; some fall due soon."""
+    began = datetime.now(UTC)
     return [
-        Event(id=f"e{next(numbers)}", type=kind, patient=f"p{n}", occurred_at=now, source="A")
-        for n, kind in zip(range(count), itertools.cycle(each for each in kinds for _ in range(patients)))
-        for n in [n % patients]
+        Event(
+            id=f"e{next(numbers)}",
+            type=kinds[n // patients % len(kinds)],
+            patient=f"p{n % patients}",
+            occurred_at=began + timedelta(milliseconds=n // patients),
+            source="A",
+        )
+        for n in range(count)
     ]
 
 
