@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,23 @@ pytestmark = [
 SEEDS = os.environ.get("HANDOFF_FAULT_SEEDS")
 FIGURES = os.environ.get("HANDOFF_FAULT_FIGURES")
 """A folder for what each run came to."""
-FEW = [("merges", 0), ("pause", 0)]
-RUNS = FEW
-if SEEDS is not None:  # each kind with as many seeds; a run takes most of a minute
-    each = max(1, int(SEEDS) // 20)
-    RUNS = [(kind, seed) for seed in range(each) for kind in kafka_faults.KINDS]
+TOGETHER = [[("merges", 0), ("pause", 0)]]
+"""Runs (kind, seed), by those that go on at one time: most of a run is waiting."""
+if SEEDS is not None:
+    TOGETHER = [[(kind, seed)] for seed in range(max(1, int(SEEDS) // 20)) for kind in kafka_faults.KINDS]
 
 
-@pytest.mark.parametrize(("kind", "seed"), RUNS)
-def test_workers_in_trouble_tell_what_one_pass_tells(broker, tmp_path, kind, seed):
-    figures = kafka_faults.run(broker, tmp_path, seed, kind)
-    if FIGURES is not None:
-        folder = Path(FIGURES) / "kafka"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{kind}{seed}.json").write_text(json.dumps(figures._asdict()))
+@pytest.mark.parametrize("runs", TOGETHER, ids=lambda runs: "+".join(f"{kind}{seed}" for kind, seed in runs))
+def test_workers_in_trouble_tell_what_one_pass_tells(broker, tmp_path, runs):
+    def run(kind, seed):
+        folder = tmp_path / f"{kind}{seed}"
+        folder.mkdir()
+        return kafka_faults.run(broker, folder, seed, kind)
+
+    with ThreadPoolExecutor() as pool:
+        under_way = [pool.submit(run, *each) for each in runs]
+    for figures in [each.result() for each in under_way]:
+        if FIGURES is not None:
+            folder = Path(FIGURES) / "kafka"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{figures.kind}{figures.seed}.json").write_text(json.dumps(figures._asdict()))
