@@ -6,9 +6,17 @@
 import os
 
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 # how long an example takes says nothing: other tests run beside
 by_no_clock = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", by_no_clock, derandomize=True)
 settings.register_profile("hunt", by_no_clock, print_blob=True)
-settings.load_profile("hunt" if "HYPOTHESIS_EXAMPLES" in os.environ else "repeatable")
+
+if "HYPOTHESIS_EXAMPLES" in os.environ:
+    settings.load_profile("hunt")
+else:
+    settings.load_profile("repeatable")
+    # Hypothesis draws constants out of whichever modules of ours are imported by then: others in each process, and order.
+    assert hasattr(providers, "_get_local_constants")
+    providers._get_local_constants = providers.Constants  # there is no setting for it

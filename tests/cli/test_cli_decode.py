@@ -221,7 +221,11 @@ def test_of_hl7_in_a_gzip_with_a_wrong_checksum_what_could_be_read_counts(handof
     assert "a.gz" in err
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=150,
+    deadline=None,
+)
 @given(
     st.binary(max_size=300)
     | st.builds(
