@@ -233,13 +233,15 @@ def merges(site, chance, seconds):
 
 
 def pause(site, chance, seconds):
-    """One of two stands still until its session is over, or just about, and goes on."""
+    """One of two stands still until its session is over, or just about, and goes on; or both do."""
     time.sleep(chance.uniform(0.5, seconds / 2))
-    worker = chance.choice(site.workers)
-    worker.process.send_signal(signal.SIGSTOP)
+    still = chance.choice([site.workers[:1], site.workers[1:], site.workers[1:], site.workers])
+    for worker in still:
+        worker.process.send_signal(signal.SIGSTOP)
     time.sleep(chance.choice([PAST_A_SESSION_SECONDS, chance.uniform(9, 12)]))
-    worker.process.send_signal(signal.SIGCONT)
-    site.moves += 1
+    for worker in still:
+        worker.process.send_signal(signal.SIGCONT)
+        site.moves += 1
 
 
 def broker(site, chance, seconds):
@@ -294,6 +296,7 @@ KINDS = {
     "crowd": Kind(crowd, clocks=(0, 0), merges=0.1),
     "merges": Kind(merges, clocks=(0, 0), merges=0.6),
     "pause": Kind(pause, clocks=(0, 0)),
+    "asleep": Kind(pause, clocks=(0, 0), merges=0.6),
     "broker": Kind(broker),
     "outage": Kind(outage),
     "idle": Kind(nothing, clocks=(0, 0), falls_silent=True, is_calm=True),
