@@ -12,6 +12,7 @@ PRODUCT = PROJECT / "monitor"
 
 # Packages that few may import, and those few, as files or folders below `monitor/`.
 RESERVED = {
+    "aiokafka": {"runtime/faust_app.py"},
     "apprise": {"notify/apprise.py"},
     "fastapi": {"board/", "ingest/http.py"},
     "faust": {"runtime/faust_app.py"},
@@ -24,6 +25,7 @@ RESERVED = {
         "runtime/notifying.py",
         "runtime/topics.py",
         "runtime/rereading.py",
+        "runtime/table.py",
     },
     "prometheus_client": {"metrics.py"},
     "rich": {"commands/streams.py", "commands/report.py", "runtime/output.py"},
@@ -119,7 +121,13 @@ def test_pure_packages_open_no_files(package):
 def test_what_is_imported_is_declared():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     declared = {line.partition(">")[0].partition("[")[0].strip() for line in project["dependencies"]}
-    packages = {"yaml": "pyyaml", "faust": "faust-streaming", "kafka": "kafka-python", "starlette": "fastapi"}
+    packages = {
+        "yaml": "pyyaml",
+        "faust": "faust-streaming",
+        "aiokafka": "faust-streaming",  # comes with it
+        "kafka": "kafka-python",
+        "starlette": "fastapi",
+    }
     outside = set(RESERVED) - set(sys.stdlib_module_names) | {"msgspec", "pydantic"}
     used = {name for path in modules() for name in imported(path)} & outside
     assert {packages.get(name, name.replace("_", "-")) for name in used} <= declared
