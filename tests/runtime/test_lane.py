@@ -74,6 +74,36 @@ def test_what_failed_is_tried_again_though_nobody_brings_anything():
     asyncio.run(go())
 
 
+def test_news_is_written_when_it_is_time_though_nobody_brings_anything():
+    class Newsy(Work):
+        news = False
+
+        def judge(self):
+            self.news = bool(self.written and self.written[-1])
+
+        def has_news(self):
+            return self.news
+
+        def seconds_until_due(self):
+            return 0.01 if self.news else 60.0
+
+    async def go():
+        work = Newsy()
+        lane = Lane(work)
+        lane.start()
+        try:
+            message = Message(origin="http", content=b"")
+            await lane.begun.wait()
+            await lane.take([message])
+            async with asyncio.timeout(10):
+                while work.written != [[message], []]:  # noqa: ASYNC110 - of a thread that knows nothing of tests
+                    await asyncio.sleep(0.01)
+        finally:
+            await lane.stop()
+
+    asyncio.run(go())
+
+
 def test_a_change_that_comes_while_nothing_can_be_read_is_done_when_it_can(monkeypatch):
     monkeypatch.setattr("monitor.runtime.lane._TRY_AGAIN", 0.02)
 

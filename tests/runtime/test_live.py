@@ -144,6 +144,35 @@ def event(id_, kind, at, patient="p", **fields):
     return Event(id=id_, type=kind, patient=patient, occurred_at=at, **fields)
 
 
+# -- what waits --------------------------------------------------------------------------------------------
+
+
+def test_verdicts_wait_a_moment_for_messages_and_what_someone_is_told_of_does_not(serve):
+    arrives = rule(when={"type": "depart"}, expect={"type": "arrive"}, within="30m")
+    service = serve([arrives], Registry(), START)
+    assert service.live.seconds_until_due() > 0.5
+    service.take(event("1", "depart", START))
+    assert service.live.has_news()
+    assert 0 < service.live.seconds_until_due() < 0.1
+    service.settle()
+    service.now += timedelta(hours=1)
+    service.live.judge()
+    assert service.live.has_news()
+    assert service.live.seconds_until_due() == 0
+
+
+def test_what_was_taken_is_counted_once_whoever_brought_it_has_been_told(serve):
+    service = serve([rule(never={"type": "fall"})], Registry(), START)
+    counted = []
+    service.watcher.took = lambda events, _rejects, _at: counted.extend(each.id for each in events)
+    service.write(event("1", "fall", START))
+    assert counted == []
+    service.write(event("2", "fall", START))
+    assert counted == ["1"]
+    service.live.judge()
+    assert counted == ["1", "2"]
+
+
 # -- rules that change -------------------------------------------------------------------------------------
 
 
