@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -53,8 +53,6 @@ _PseudonymQuery = Annotated[
     str | None, Query(pattern="^[a-z2-7]{10}$", description="Only of this journey: a patient's pseudonym.")
 ]
 
-Numbered = TypeVar("Numbered")
-
 
 class Seen(BaseModel):
     """That someone has seen an alert, and what they do about it."""
@@ -101,6 +99,9 @@ def make_router(
     router = APIRouter(prefix="/api", tags=["questions"], responses=_answers(401, 403, 422, 503))
     bodies = Bodies(Limits(largest_bytes=1 << 14, held_bytes=1 << 22))
     reader = desk.reader
+    Viewer = Annotated[Who, Depends(access.reader("viewer"))]  # noqa: N806 - a type
+    Clinician = Annotated[Who, Depends(access.reader("clinician"))]  # noqa: N806 - likewise
+    Admin = Annotated[Who, Depends(access.reader("admin"))]  # noqa: N806 - likewise
 
     def note(who: Who, request: Request, journeys: Iterable[str | None] = ()) -> None:
         """Write down who reads what, before it is shown."""
@@ -112,7 +113,7 @@ def make_router(
     @router.get("/alerts", summary="Alerts")
     def get_alerts(
         request: Request,
-        who: Annotated[Who, Depends(access.reader("viewer"))],
+        who: Viewer,
         state: Annotated[Literal["firing", "resolved"] | None, Query()] = None,
         rule: _Word = None,
         place: _Word = None,
@@ -126,12 +127,10 @@ def make_router(
         )
         shown = [alert_shown(each, with_patient=who.sees_patients) for each in found]
         note(who, request, (each.journey for each in shown))
-        return Alerts(alerts=shown, next=found[-1].number if len(found) == limit else None)
+        return Alerts(alerts=shown, next=_next([each.number for each in found], limit))
 
     @router.get("/alerts/{alert}", summary="One alert", responses=_answers(404))
-    def get_alert(
-        request: Request, who: Annotated[Who, Depends(access.reader("viewer"))], alert: UUID
-    ) -> Alert:
+    def get_alert(request: Request, who: Viewer, alert: UUID) -> Alert:
         """One alert, with who has seen it."""
         known = reader.alert(str(alert))
         if known is None:
@@ -146,9 +145,7 @@ def make_router(
         responses=_answers(400, 404, 408, 413, 415),
         openapi_extra={"requestBody": _SEEN_BODY},
     )
-    async def post_ack(
-        request: Request, who: Annotated[Who, Depends(access.reader("clinician"))], alert: UUID
-    ) -> Alert:
+    async def post_ack(request: Request, who: Clinician, alert: UUID) -> Alert:
         """Note that someone has seen an alert, and what they do. The alert goes on until its case is right or over."""
         seen = await _seen(request, bodies)
         name = who.name if seen.who is None else f"{seen.who} ({who.name})"
@@ -168,7 +165,7 @@ def make_router(
     @router.get("/verdicts", summary="Verdicts")
     def get_verdicts(
         request: Request,
-        who: Annotated[Who, Depends(access.reader("viewer"))],
+        who: Viewer,
         rule: _Word = None,
         verdict: Annotated[Verdict | None, Query()] = None,
         overdue: Annotated[
@@ -184,12 +181,10 @@ def make_router(
         )
         shown = [case_shown(each, with_patient=who.sees_patients) for each in found]
         note(who, request, (each.journey for each in shown))
-        return Cases(verdicts=shown, next=found[-1].number if len(found) == limit else None)
+        return Cases(verdicts=shown, next=_next([each.number for each in found], limit))
 
     @router.get("/journeys/{journey}", summary="One journey", responses=_answers(404))
-    def get_journey(
-        request: Request, who: Annotated[Who, Depends(access.reader("viewer"))], journey: _Pseudonym
-    ) -> Journey:
+    def get_journey(request: Request, who: Viewer, journey: _Pseudonym) -> Journey:
         """What was told of a patient and what counts of it, where the patient was, and each case with its evidence."""
         patient = reader.patient_of(journey)
         if patient is None:
@@ -213,7 +208,7 @@ def make_router(
     @router.get("/rejects", summary="Rejects")
     def get_rejects(
         request: Request,
-        who: Annotated[Who, Depends(access.reader("admin"))],
+        who: Admin,
         state: Annotated[Literal["kept", "asked", "taken"] | None, Query()] = None,
         reason: _Word = None,
         before: _Before = None,
@@ -223,11 +218,11 @@ def make_router(
         found = reader.rejects(state=state, reason=reason, before=before, limit=limit)
         note(who, request)
         shown = [reject_shown(each) for each in found]
-        return Rejects(rejects=shown, next=found[-1].id if len(found) == limit else None)
+        return Rejects(rejects=shown, next=_next([each.id for each in found], limit))
 
     @router.post("/rejects/{reject}/retry", status_code=202, summary="Try a reject again", response_class=Response, responses=_answers(404))  # fmt: skip
     def post_retry(
-        who: Annotated[Who, Depends(access.reader("admin"))],
+        who: Admin,
         reject: Annotated[int, Path(ge=1, le=_HIGHEST)],
     ) -> Response:
         """Have a message that could not be used read again soon: after a profile was mended, say."""
@@ -239,7 +234,7 @@ def make_router(
     @router.get("/audit", summary="Who read and did what")
     def get_audit(
         request: Request,
-        who: Annotated[Who, Depends(access.reader("admin"))],
+        who: Admin,
         before: _Before = None,
         limit: _Limit = _PAGE,
     ) -> Audit:
@@ -247,9 +242,14 @@ def make_router(
         found = reader.audited(before=before, limit=limit)
         note(who, request)
         lines = [line_shown(line) for line in found]
-        return Audit(lines=lines, next=found[-1].number if len(found) == limit else None)
+        return Audit(lines=lines, next=_next([each.number for each in found], limit))
 
     return router
+
+
+def _next(numbers: Sequence[int], limit: int) -> int | None:
+    """Before which number the next page begins, after one of these; None: this was the last."""
+    return numbers[-1] if len(numbers) == limit else None
 
 
 async def _seen(request: Request, bodies: Bodies) -> Seen:
