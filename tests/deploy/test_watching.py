@@ -137,6 +137,15 @@ def test_summaries_only_speak_of_labels_that_their_alerts_have():
         assert used <= (groups or of_metrics), name
 
 
+@pytest.mark.parametrize("page", ["guides/operations.md", "guides/running.md", "reference/metrics.md"])
+def test_expressions_in_documents_speak_of_metrics_and_labels_that_there_are(page):
+    text = (PROJECT / "docs" / page).read_text()
+    cells = [cell for cell in re.findall(r"`([^`\n]*handoff_[^`\n]*)`", text) if " " in cell or "(" in cell]
+    assert cells
+    found = {cell: strangers(cell.replace("\\|", "|")) for cell in cells}
+    assert {cell: wrong for cell, wrong in found.items() if wrong} == {}
+
+
 def test_what_is_recorded_is_named_by_its_labels():
     for rule in rules():
         if "record" in rule:
