@@ -23,7 +23,7 @@ def test_the_guide_makes_a_unit_of_each_part_with_a_directory_and_a_port_of_its_
         service = unit["Service"]
         environment = dict(each.split("=") for each in service["Environment"].split())
         settings, problems = load_settings("handoff.yaml", None, environment, {})
-        assert not problems
+        assert not [each for each in problems if each.severity == "error"]
         assert settings.data == f"/var/lib/{service['StateDirectory']}"
         found[service["ExecStart"]] = settings.http.port
     assert found == {f"/opt/handoff/bin/handoff {part}": port for part, port in
