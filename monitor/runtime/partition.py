@@ -38,6 +38,8 @@ from monitor.runtime.waiting import Waiting
 _QUIET_FOR: Final = timedelta(minutes=5)
 """A journey of which nothing was heard for so long need not be in memory."""
 _FOLDED_AT_ONCE: Final = 300
+_OUT_OF_TURN: Final = 1_000
+"""From this number on, in a sequence, are those that do not follow from the facts: more than can change in an instant."""
 _FEED: Final = "feed"
 """What stands for a rule in the alerts of feeds."""
 _UNREADABLE: Final = Reject(
@@ -106,8 +108,10 @@ class Partition:
         """At the beginning: alerts as they were told before, until they have been compared."""
         self._ahead: dict[str, Notice] = {}
         """Alerts as they were told of an instant that is still to come here, by whoever was further: they stand until then."""
-        self._later: dict[str, tuple[int, datetime, int]] = {}
-        """Under which sequence alerts were told last, where that is later than the facts have it."""
+        self._theirs: set[str] = set()
+        """Alerts that fire, as another partition says: it has the facts that they come of, though some may seem to be here still."""
+        self._later: dict[str, Notice] = {}
+        """What was told last of alerts, where that is later in sequence than the facts have it."""
         self._linked: set[str] = set()
         self._over: dict[str, datetime] = {}
         """Folded journeys in which nothing will happen any more, and since when."""
@@ -158,13 +162,20 @@ class Partition:
         """Whether there may be verdicts by other rules, so that `begin` needs to know of them."""
         return self._has_other_rules
 
-    def begin(self, told: Iterable[Notice] = (), cases: Iterable[tuple[str, str]] = ()) -> None:
+    def begin(
+        self,
+        told: Iterable[Notice] = (),
+        cases: Iterable[tuple[str, str]] = (),
+        theirs: Iterable[str] = (),
+    ) -> None:
         """Go on from the table. `told`: the last notice of each alert, as far as it is known; those of other partitions are passed over.
 
         `cases`: where other rules were used, the cases of which verdicts were told, each with its patient, likewise.
+        `theirs`: alerts that another partition told last, and that fire. Nothing is said of them here before they come with their facts.
 
         Journeys that merges link are read now, all others when they are needed, or by and by with `warm`.
         """
+        self._theirs = set(theirs)
         now = self.engine.now[0]
         for each in told:
             (self._told if each.sequence[1] <= now else self._ahead)[each.alert] = each
@@ -195,12 +206,16 @@ class Partition:
         self._cold = cold | self._rest(heads)
         for patient in self._cold.keys() & self._linked:
             try:
-                for change in self.engine.load(patient, self._shelf.packed(patient)):
-                    if isinstance(change, VerdictChange):
-                        self._verdict(change)  # alerts are compared when all are loaded whom merges link
+                self._load(patient, self._shelf.packed(patient))
             except Exception as error:  # noqa: BLE001 - as above
                 self._leave_out(patient, error)
         self.advance(self.engine.now[0])
+
+    def _load(self, patient: str, packed: bytes) -> None:
+        """Tell what verdicts come of facts; the alerts are compared with what was told of them, when all facts are there."""
+        for change in self.engine.load(patient, packed):
+            if isinstance(change, VerdictChange):
+                self._verdict(change)
 
     def _holds(self, head: cell.Head) -> bool:
         """Whether a journey stands as its head says: by these rules, and nothing was due since; whatever came of it until then was told."""
@@ -284,8 +299,8 @@ class Partition:
         for each in self._told.values():
             told[each.patient].append(each)
             self._later[each.alert] = (
-                each.sequence
-            )  # it may fire again: time told it that is later than the table's clock
+                each  # it may fire again: time told it that is later than the table's clock
+            )
         for patient in told.keys() | self._judged.keys():
             if not self._is_mine(patient):
                 continue
@@ -488,7 +503,11 @@ class Partition:
         here = [key for key in sorted(keys, key=lambda key: (key == last, key)) if self._home(key) is None]
         for key in here:
             _, verdicts, stand = self.engine.stands(key)
-            alerts |= {each.alert: self._as_told(each) for each in stand if each.alert not in alerts}
+            alerts |= {
+                each.alert: self._as_told(each)
+                for each in stand
+                if each.alert not in alerts.keys() | self._theirs
+            }
             cases |= dict.fromkeys(each.case for each in verdicts)
         for alert in alerts:
             self._ahead.pop(alert, None)
@@ -536,25 +555,38 @@ class Partition:
         engine = self.engine
         self.advance(engine.now[0])
         before: dict[str, Notice] = {}
-        for each in told:
-            (before if each.sequence[1] <= engine.now[0] else self._ahead)[each.alert] = each
         gone = dict.fromkeys(cases)
         for key in {patient, *linked_keys(facts)}:
             _, verdicts, alerts = engine.stands(key)
-            for each in map(self._as_told, alerts):
-                if each.alert in self._ahead:
-                    continue
-                if each.alert not in before or each.sequence > before[each.alert].sequence:
-                    before[each.alert] = each
+            before |= {each.alert: self._as_told(each) for each in alerts if self._is_ours(each.alert)}
             gone |= dict.fromkeys(each.case for each in verdicts)
-        self._tell(engine.load(patient, cell.pack_facts([each for each in facts if engine.keeps(each)])))
+        taken = [each for each in told if self._takes_over(each, before)]
+        self._load(patient, cell.pack_facts([each for each in facts if engine.keeps(each)]))
         _, verdicts, alerts = engine.stands(patient)
         self._outcome.verdicts |= gone | {each.case: each for each in verdicts}
+        said = len(self._outcome.notices)
         self._compare(alerts, before)
         self._withdraw(before.values(), even_resolved=True)
+        news = {each.alert for each in self._outcome.notices[said:]}
+        self._outcome.notices += [each for each in taken if each.alert not in news]
         self._touched[patient] = None
 
+    def _takes_over(self, was: Notice, before: dict[str, Notice]) -> bool:
+        """Whether an alert that another partition told of facts that have come here was told last there. It is told again here in any case: whoever said it last says what becomes of it."""
+        known = self._ahead.get(was.alert) or self._later.get(was.alert, was)
+        if was.sequence < known.sequence:
+            return False
+        self._theirs.discard(was.alert)
+        self._ahead.pop(was.alert, None)
+        before.pop(was.alert, None)
+        (before if was.sequence[1] <= self.engine.now[0] else self._ahead)[was.alert] = was
+        return True
+
     # Whose is what
+
+    def _is_ours(self, alert: str) -> bool:
+        """Whether it is for us to say now what becomes of an alert."""
+        return alert not in self._ahead and alert not in self._theirs
 
     def _is_native(self, patient: str) -> bool:
         """Whether the patient's key belongs to this partition."""
@@ -601,7 +633,7 @@ class Partition:
         for patient, told in come.items():
             for alert, each in told.items():
                 del self._ahead[alert]
-                self._later[alert] = max(each.sequence, self._later.get(alert, each.sequence))
+                self._later[alert] = max(each, self._later.get(alert, each), key=_sequence)
             if self._is_mine(patient):
                 _, _, alerts = self.engine.stands(patient)
                 self._compare([each for each in alerts if each.alert in told], told)
@@ -690,8 +722,8 @@ class Partition:
         was = self._told.pop(change.alert, None) if self._told else None
         if change.rule == _FEED and self._way.number != 0:
             return  # all partitions hear the same
-        if change.alert in self._ahead:
-            return  # it is compared when that instant has come
+        if not self._is_ours(change.alert):
+            return  # it is compared when that instant has come, or its facts have
         self._tell_unless_same(change, was)
 
     def _compare(self, alerts: Iterable[AlertChange], told: dict[str, Notice]) -> None:
@@ -699,22 +731,21 @@ class Partition:
         for change in alerts:
             was = told.pop(change.alert, None)
             is_news = was is not None or change.state == "firing" or change.alert in self._later
-            if is_news and change.alert not in self._ahead:
+            if is_news and self._is_ours(change.alert):
                 self._tell_unless_same(change, was)
 
     def _tell_unless_same(self, change: AlertChange, was: Notice | None) -> None:
         now = self._notice(change)
-        is_last = was is not None and self._later.get(change.alert, was.sequence) <= was.sequence
+        is_last = was is not None and self._later.get(change.alert, was).sequence <= was.sequence
         if was is None or not is_last or not is_as_told(was, change):
             self._tell_notice(now, was)
         elif was.sequence > now.sequence:
-            self._later[change.alert] = was.sequence
+            self._later[change.alert] = was
 
     def _as_told(self, change: AlertChange) -> Notice:
-        """How an alert stands, under the sequence under which it was told."""
+        """How an alert was told last."""
         told = self._notice(change)
-        told.sequence = max(told.sequence, self._later.get(change.alert, told.sequence))
-        return told
+        return max(told, self._later.get(change.alert, told), key=_sequence)
 
     def _withdraw(self, left: Iterable[Notice], *, even_resolved: bool = False) -> None:
         """Tell that alerts are withdrawn which were told, and of which nothing is known now. `even_resolved`: for there was nothing to resolve."""
@@ -726,22 +757,22 @@ class Partition:
                     state="resolved",
                     reason="withdrawn",
                     at=now,
-                    sequence=(self.engine.generation, now, 0),
+                    sequence=(self.engine.generation, now, _OUT_OF_TURN),
                 )
                 self._tell_notice(changed, was)
-                self._later[was.alert] = changed.sequence
+                self._later[was.alert] = changed
 
     def _tell_notice(self, told: Notice, was: Notice | None) -> None:
         """Send a notice, later in sequence than the one before it, though the facts put it earlier."""
-        known = self._later.get(told.alert)
-        if was is not None and (known is None or known < was.sequence):
-            known = was.sequence
-        if known is not None and told.sequence <= known:
-            generation, at, number = known
+        known = self._later.get(told.alert, was)
+        if was is not None and known is not None:
+            known = max(known, was, key=_sequence)
+        if known is not None and told.sequence <= known.sequence:
+            generation, at, number = known.sequence
             self.engine.generation = max(self.engine.generation, generation)
             later = (generation, at, number + 1)
-            told.sequence = max(later, (self.engine.generation, self.engine.now[0], 0))
-            self._later[told.alert] = told.sequence
+            told.sequence = max(later, (self.engine.generation, self.engine.now[0], _OUT_OF_TURN))
+            self._later[told.alert] = told
         self._outcome.notices.append(told)
         self._watcher.alerted(told)
 
@@ -774,7 +805,7 @@ class Partition:
             if each.patient not in self._cold and each.patient not in self._touched:
                 self._rewrite_head(each)
         quiet_since = now - way.horizon
-        for alert in [alert for alert, (_, at, _) in self._later.items() if at < quiet_since]:
+        for alert in [alert for alert, each in self._later.items() if each.sequence[1] < quiet_since]:
             del self._later[alert]
         for keys in engine.over(quiet_since):
             self._forget(keys)
@@ -846,3 +877,7 @@ def _came_after(verdict: CaseVerdict, clock: datetime) -> bool:
         return False
     since = verdict.due_at if verdict.overdue else verdict.decided_at
     return since is None or since >= clock
+
+
+def _sequence(told: Notice) -> tuple[int, datetime, int]:
+    return told.sequence

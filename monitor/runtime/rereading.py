@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +24,7 @@ class Found(NamedTuple):
     """Milliseconds since 1970."""
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 def whole(cluster: Cluster, topic: str) -> Iterator[Found]:
@@ -72,4 +73,4 @@ def reading(consumer: Any, place: Any, begin: int, end: int) -> Iterator[Found]:
         for each in records:
             if each.offset >= end:
                 return
-            yield Found(each.offset, each.timestamp, each.key, each.value)
+            yield Found(each.offset, each.timestamp, each.key, each.value, each.headers)

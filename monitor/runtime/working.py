@@ -1,7 +1,7 @@
 """`handoff worker`, put together: a share of the partitions, the engine of each, and what watches them.
 
 What comes of the records of a moment is sent and written together, for all partitions, and only then are they done with:
-first what others are told, then the cells of the table, then the acknowledgment. A worker that dies between, or loses its
+first what the world is told, then what other partitions are, then the cells of the table, then the acknowledgment. A worker that dies between, or loses its
 partitions, leaves records that the next owner takes once more, which changes nothing.
 """
 
@@ -23,7 +23,7 @@ import msgspec
 from monitor.core.change import CaseVerdict
 from monitor.core.event import Event
 from monitor.core.rule import CaseRule
-from monitor.formats.envelope import Told, decode, encode, partition_of, patient_key
+from monitor.formats.envelope import Told, decode, encode
 from monitor.formats.reject import Reject
 from monitor.ingest.brokers import Trouble
 from monitor.log import count_dropped, get_logger
@@ -50,6 +50,7 @@ from monitor.settings import Cluster, Settings
 _TICK_SECONDS: Final = 0.05
 _GATHER_SECONDS: Final = 0.03
 """How long records are gathered whose journeys are then written together."""
+_GATHER_BEHIND_SECONDS: Final = 0.25
 _TIDY_SECONDS: Final = 1.0
 _COUNT_SECONDS: Final = 5.0
 """Between two counts of the open cases, of which there may be very many."""
@@ -63,6 +64,8 @@ _WARM_ALONE_SECONDS: Final = 0.5
 _WARM_AT_ONCE: Final = 20
 _MOST_IN_MEMORY: Final = 5_000
 _AGAIN_SECONDS: Final = 0.5
+_TOLD_BY: Final = "partition"
+"""The header of an alert that says which partition told it."""
 _ALERTS: Final = "alerts"
 """The sink, as it is called in metrics, that the topic of alerts is."""
 _UNPROCESSABLE: Final = Reject("not-processed", "the engine failed over it; please report it")
@@ -129,6 +132,7 @@ class Working:
         self.metrics = Metrics(clock.now, [_ALERTS])
         self.counting = Counting(self.metrics, clock)
         self._cluster = cluster
+        self._events = cluster.topic("events")
         self._loaded = loaded
         self._next_rules: Loaded | None = None
         self._secret = secret
@@ -136,6 +140,8 @@ class Working:
         self._stream: Stream | None = None
         self._room = asyncio.Event()
         self._something = asyncio.Event()
+        self._full = asyncio.Event()
+        """Whether nothing more is taken before what waits has gone."""
         self._stopping = False
         self._has_left = asyncio.Event()
         self._revocations = 0
@@ -205,8 +211,14 @@ class Working:
             self._something.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._something.wait(), _TICK_SECONDS if self._is_warm else 0)
-                await asyncio.sleep(_GATHER_SECONDS)
+                await asyncio.wait_for(self._full.wait(), self._gather_seconds(stream))
         await self._flush(stream)
+
+    def _gather_seconds(self, stream: Stream) -> float:
+        """How long to wait for more: longer where very much waits, for each writing takes its time, however little is written."""
+        ends = ((share.next, stream.seen(share.number)) for share in self._shares.values())
+        is_behind = any(seen is not None and seen.end - next_ > _MOST_PENDING for next_, seen in ends)
+        return _GATHER_BEHIND_SECONDS if is_behind else _GATHER_SECONDS
 
     def _check(self, stream: Stream) -> None:
         if stream.has_ended:
@@ -245,10 +257,10 @@ class Working:
         _log.info("partitions_assigned", count=len(shares), journeys=self.journeys)
 
     async def _told(self) -> Mapping[int, Sequence[Notice]]:
-        """How each alert was told last, by the partition to which its patient's key belongs."""
+        """How each alert was told last, by the partition that did."""
         found: defaultdict[int, list[Notice]] = defaultdict(list)
-        for each in await self._reading(_last_notices):
-            found[partition_of(patient_key(each.patient), self._cluster.partitions)].append(each)
+        for number, notice in await self._reading(_last_notices):
+            found[number].append(notice)
         return found
 
     async def _reading(self, read: Callable[[Cluster], _T]) -> _T:
@@ -274,14 +286,21 @@ class Working:
         if partition.has_other_rules:
             cases = await self._reading(_last_cases)
         partition.begin(
-            (
+            [
                 each
-                for native, some in told.items()
+                for teller, some in told.items()
                 for each in some
-                # because of merges, a journey may be anywhere
-                if native == number or each.state == "firing" or cell.journey_key(each.patient) in table.cells
-            ),
+                if teller == number
+                # because of merges it may have been told elsewhere
+                or (each.state == "resolved" and cell.journey_key(each.patient) in table.cells)
+            ],
             cases,
+            [
+                each.alert
+                for teller, some in told.items()
+                for each in some
+                if teller != number and each.state == "firing"
+            ],
         )
         return partition
 
@@ -317,6 +336,7 @@ class Working:
         self._something.set()
         if self._pending > _MOST_PENDING:
             self._room.clear()
+            self._full.set()
             await self._room.wait()
 
     @property
@@ -325,7 +345,7 @@ class Working:
 
     async def _fill(self, share: _Share, end: int) -> None:
         """Read what the stream left out."""
-        topic = self._cluster.topic("events")
+        topic = self._events
         while self._shares.get(share.number) is share:
             try:
                 found = await asyncio.to_thread(between, self._cluster, topic, share.number, share.next, end)
@@ -402,10 +422,12 @@ class Working:
         began = monotonic()
         shares = [share for share in self._shares.values() if share.is_whole]
         done: list[tuple[_Share, list[Callable[[], object]], list[Outcome]]] = []
+        tells: list[tuple[_Share, _Send]] = []
         sends: list[tuple[_Share, _Send]] = []
         writes: list[tuple[_Share, _Send]] = []
+        is_full = self._pending > _MOST_PENDING
         for share in shares:
-            share.is_cut = self._is_amid(stream, share)
+            share.is_cut = not is_full and self._is_amid(stream, share)
             if not share.is_cut:
                 self._settle(share)
             outcomes, rejects = share.outcomes, share.rejects
@@ -417,32 +439,37 @@ class Working:
                 continue
             done.append((share, pending, outcomes))
             for outcome in outcomes:
-                sends += ((share, partial(stream.send, *each)) for each in self._records(outcome))
+                tells += ((share, partial(stream.send, *each)) for each in self._records(share, outcome))
+                for key, envelope in outcome.sends:
+                    sends.append((share, partial(stream.send, self._events, key, encode(envelope))))
                 cells = outcome.cells.items()
                 writes += ((share, partial(stream.write, share.number, *each)) for each in cells)
             for record, why in rejects:
                 value, headers = self._dead_letter(record, why)
                 topic = self._cluster.topic("rejects")
-                sends.append((share, partial(stream.send, topic, None, value, headers=headers)))
+                tells.append((share, partial(stream.send, topic, None, value, headers=headers)))
+        self._full.clear()
+        self._room.set()
         if done:
+            await self._until_sent(stream, tells)
             await self._until_sent(stream, sends)
             await self._until_sent(stream, writes)
             for share, pending, outcomes in done:
                 if self._is_ours(share):
                     self._is_done(pending, outcomes)
             self.counting.wrote(monotonic() - began)
+        self._full.clear()
         self._room.set()
         if began - self._tidied_at > _TIDY_SECONDS or not self._is_warm:
             self._tidied_at = began
             for share in shares:
-                if not share.pending and share.is_whole:
+                if share.is_whole:
                     share.partition.tidy()
 
     def _is_amid(self, stream: Stream, share: _Share) -> bool:
-        """Whether more may come that arrived together with the last record: the brokers have more, and there is room for it."""
+        """Whether more may come that arrived together with the last record: the brokers have more."""
         seen = stream.seen(share.number)
-        is_known = seen is None or share.next >= seen.end
-        return bool(share.pending) and not is_known and self._pending <= _MOST_PENDING
+        return bool(share.pending) and seen is not None and share.next < seen.end
 
     def _settle(self, share: _Share) -> None:
         """Draw the conclusions from all records until now; what arrives later arrives at another instant."""
@@ -475,21 +502,23 @@ class Working:
             each()
         self._told_all(outcomes)
 
-    def _records(self, outcome: Outcome) -> Iterable[tuple[str, bytes | None, bytes | None]]:
+    def _records(
+        self, share: _Share, outcome: Outcome
+    ) -> Iterable[tuple[str, bytes | None, bytes | None, None, dict[str, bytes] | None]]:
+        """What the world is told."""
         cluster = self._cluster
-        for key, envelope in outcome.sends:
-            yield cluster.topic("events"), key, encode(envelope)
+        teller = {_TOLD_BY: str(share.number).encode()}
         for notice in outcome.notices:
-            yield cluster.topic("alerts"), notice.alert.encode(), _encode(notice)
+            yield cluster.topic("alerts"), notice.alert.encode(), _encode(notice), None, teller
         for case, verdict in outcome.verdicts.items():
             value = None
             if verdict is not None:
                 value = _encode(Verdict(case, pseudonym(verdict.patient, self._secret), verdict))
-            yield cluster.topic("verdicts"), case.encode(), value
+            yield cluster.topic("verdicts"), case.encode(), value, None, None
 
     def _dead_letter(self, record: Record, why: Reject) -> tuple[bytes, dict[str, bytes]]:
         """A record that was of no use, as its bytes and headers."""
-        topic = self._cluster.topic("events")
+        topic = self._events
         kept = Kept(
             origin="kafka",
             where=f"{topic}/{record.partition}@{record.offset}",
@@ -597,15 +626,15 @@ class Working:
             _log.warning("kafka_failed", why=text)
 
 
-def _last_notices(cluster: Cluster) -> list[Notice]:
-    """How each alert was told last, which its sequence says, not where it lies."""
-    found: dict[str, Notice] = {}
+def _last_notices(cluster: Cluster) -> list[tuple[int, Notice]]:
+    """How each alert was told last, which its sequence says, not where it lies; and by which partition."""
+    found: dict[str, tuple[int, Notice]] = {}
     for each in whole(cluster, cluster.topic("alerts")):
-        if each.value is not None:
+        teller = dict(each.headers).get(_TOLD_BY)
+        if each.value is not None and teller is not None:
             told = _notice.decode(each.value)
-            known = found.get(told.alert)
-            if known is None or known.sequence <= told.sequence:
-                found[told.alert] = told
+            if told.alert not in found or found[told.alert][1].sequence <= told.sequence:
+                found[told.alert] = (int(teller), told)
     return list(found.values())
 
 
