@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.core.change import CaseVerdict, VerdictChange
@@ -18,6 +18,8 @@ from monitor.notify.outbox import Result
 from monitor.runtime.batch import Kept
 from monitor.runtime.clock import LiveClock
 
+_FAILING_FOR = timedelta(minutes=5)
+"""A sink that could not deliver for so long is worth a warning."""
 _DECIDED = ("met", "late", "missed", "violated", "void")
 _OUTCOMES = {"delivered": "delivered", "retry": "failed", "refused": "gave_up", "outbox": "failed"}
 _log = get_logger("live")
@@ -134,6 +136,13 @@ class Counting:
             _log.warning("delivery_failed", sink=result.sink, state=result.outcome, why=result.why)
         since, _ = self.failing.get(result.sink, (now, ""))
         self.failing[result.sink] = (since, result.why)
+
+    def failing_long(self) -> list[tuple[str, str]]:
+        """The sinks that could not deliver for some minutes, each with why."""
+        now = self._clock.now()
+        return [
+            (f"sink {sink}", why) for sink, (since, why) in self.failing.items() if now - since > _FAILING_FOR
+        ]
 
     def _known(self, source: str) -> str:
         return source if source in self._registry.sources else "other"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,10 @@ import msgspec
 
 from monitor.notify.notice import Delivery, Notice
 from monitor.runtime.clock import steady
-from monitor.runtime.database import FILE, connect, explained, transaction
+from monitor.runtime.database import FILE, StoreError, connect, explained, transaction
 
+_PARTING_LOOKS: Final = 20
+"""A tenth of a second each: how long the sinks have at the end."""
 _notice: Final = msgspec.json.Decoder(Notice).decode
 
 
@@ -92,6 +95,20 @@ class AsyncDeliveries:
 
     async def failed(self, ids: Sequence[int], why: str, retry_in_seconds: float | None) -> None:
         await asyncio.to_thread(self._deliveries.failed, ids, why, retry_in_seconds)
+
+
+async def until_sent(deliveries: Deliveries, sinks: Collection[str]) -> None:
+    """Wait a moment, at the end, until nothing is due any more; what is not sent by then is sent at the next start."""
+    for _ in range(_PARTING_LOOKS):
+        if not await asyncio.to_thread(_is_due, deliveries, sinks):
+            return
+        await asyncio.sleep(0.1)
+
+
+def _is_due(deliveries: Deliveries, sinks: Collection[str]) -> bool:
+    with suppress(StoreError):  # what waits there is sent at the next start
+        return any(deliveries.due(sink, 1) for sink in sinks)
+    return False
 
 
 _DUE: Final = """

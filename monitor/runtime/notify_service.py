@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +20,7 @@ from monitor.notify.sinks import make_sinks
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
 from monitor.runtime.database import StoreError, size_of
-from monitor.runtime.deliveries import AsyncDeliveries, Deliveries
+from monitor.runtime.deliveries import AsyncDeliveries, Deliveries, until_sent
 from monitor.runtime.kept_alerts import KeptAlerts
 from monitor.runtime.ledger import Ledger
 from monitor.runtime.live import Loaded
@@ -34,10 +33,6 @@ from monitor.runtime.tasks import Tasks
 from monitor.runtime.watch import watch
 from monitor.settings import Cluster, Settings
 
-_FAILING_FOR: Final = timedelta(minutes=5)
-"""A sink that could not deliver for so long is worth a warning."""
-_PARTING_LOOKS: Final = 20
-"""A tenth of a second each: how long the sinks have at the end."""
 _JOINING: Final = "not a member of the group yet"
 _log = get_logger("notify")
 
@@ -104,21 +99,13 @@ class NotifyService:
     async def stop(self) -> None:
         """End in order: what is due has a moment to go out, what was delivered is committed, the rest is left to others."""
         self._notifier.wake(self.settings.sinks)
-        for _ in range(_PARTING_LOOKS):
-            if not await asyncio.to_thread(self._is_due):
-                break
-            await asyncio.sleep(0.1)
+        await until_sent(self._deliveries, self.settings.sinks)
         await self._tasks.end(but="notifier")  # Kafka still asks how far the deliveries have come
         await self._tasks.end()
         for each in (self.reader, self.ledger, self._deliveries, self._kept):
             with suppress(StoreError):
                 each.close()
         _log.info("service_stopped")
-
-    def _is_due(self) -> bool:
-        with suppress(StoreError):
-            return any(self._deliveries.due(sink, 1) for sink in self.settings.sinks)
-        return False
 
     # Rules
 
@@ -161,13 +148,7 @@ class NotifyService:
 
     def warnings(self) -> list[tuple[str, str]]:
         """What should be looked at, though alerts are told."""
-        now = self.clock.now()
-        failing = [
-            (f"sink {sink}", why)
-            for sink, (since, why) in self.counting.failing.items()
-            if now - since > _FAILING_FOR
-        ]
-        return [*self._warnings.items(), *failing]
+        return [*self._warnings.items(), *self.counting.failing_long()]
 
     async def _look_around(self) -> None:
         while True:

@@ -22,8 +22,8 @@ from monitor.notify.routing import Router, problems
 from monitor.notify.sinks import make_sinks
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
-from monitor.runtime.database import StoreError, size_of
-from monitor.runtime.deliveries import AsyncDeliveries, Deliveries
+from monitor.runtime.database import size_of
+from monitor.runtime.deliveries import AsyncDeliveries, Deliveries, until_sent
 from monitor.runtime.lane import Lane
 from monitor.runtime.ledger import Ledger
 from monitor.runtime.live import Live, Loaded
@@ -34,12 +34,8 @@ from monitor.runtime.tasks import Tasks
 from monitor.runtime.watch import watch
 from monitor.settings import Settings
 
-_FAILING_FOR: Final = timedelta(minutes=5)
-"""A sink that could not deliver for so long is worth a warning."""
 _STUCK_AFTER: Final = 30.0
 """Seconds after which a thread that does not answer is taken for dead."""
-_PARTING_LOOKS: Final = 20
-"""A tenth of a second each: how long the sinks have at the end."""
 _JOURNEY: Final = "journey"
 _log = get_logger("service")
 
@@ -134,26 +130,14 @@ class Service:
             await self._tasks.end(but="notifier")
         finally:  # its thread would keep the process from ending
             await self._lane.stop()
-        await self._parted()
+        self._notifier.wake(self.settings.sinks)
+        await until_sent(self._deliveries, self.settings.sinks)
+        await self._tasks.end()
         self._store.close()
         self.reader.close()
         self.ledger.close()
         self._deliveries.close()
         _log.info("service_stopped")
-
-    async def _parted(self) -> None:
-        """The ways out have a moment for what is due; what they do not manage is sent at the next start."""
-        self._notifier.wake(self.settings.sinks)
-        for _ in range(_PARTING_LOOKS):
-            if not await asyncio.to_thread(self._is_due):
-                break
-            await asyncio.sleep(0.1)
-        await self._tasks.end()
-
-    def _is_due(self) -> bool:
-        with suppress(StoreError):  # what waits there is sent at the next start
-            return any(self._deliveries.due(sink, 1) for sink in self.settings.sinks)
-        return False
 
     # Rules
 
@@ -201,12 +185,7 @@ class Service:
 
     def warnings(self) -> list[tuple[str, str]]:
         """What should be looked at, though messages are taken over."""
-        now = self.clock.now()
-        failing = [
-            (f"sink {sink}", why)
-            for sink, (since, why) in self.counting.failing.items()
-            if now - since > _FAILING_FOR
-        ]
+        failing = self.counting.failing_long()
         left_out = self.counting.problems.get(_JOURNEY)
         if left_out is not None:
             failing.append(
