@@ -399,9 +399,8 @@ class Working:
         shares = [share for share in self._shares.values() if share.is_whole]
         for share in shares:
             seen = stream.seen(share.number)
-            if (
-                seen is not None and share.next == seen.end
-            ):  # a new leader may know of less at first than we have
+            # not where we are further: a new leader may know at first of less than there is
+            if seen is not None and share.next == seen.end:
                 share.partition.advance(min(latest, seen.at - _MARGIN))
         for share in shares:
             while not share.partition.is_warm and monotonic() < ends:
