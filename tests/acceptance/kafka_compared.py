@@ -24,7 +24,8 @@ class Comparison(NamedTuple):
     wrong: dict[str, dict]
     """By what must not be, the alerts and cases of which it is so. None of these may have any."""
     passing: dict[str, float]
-    """Alerts that one pass does not know: told while facts were on their way between partitions. For how many seconds they fired."""
+    """Alerts that one pass does not know, or not that they grew so much: told while facts were on their way between partitions.
+    For how many seconds they fired."""
     untold: set[str]
     """Alerts that came and went in one pass, and of which nobody was told."""
     repeats: int
@@ -52,13 +53,17 @@ def compared(site, now):
     passing = {
         alert: each
         for alert, each in latest.items()
-        if alert not in replayed and each.state == "resolved" and each.reason in _HARMLESS
+        if each.state == "resolved" and went_too_far(each, replayed.get(alert))
     }
     wrong = {
         "verdicts": different(site.verdicts(), {each.case: each for each in engine.verdicts()}),
         "alerts": different(
             {alert: standing(each) for alert, each in latest.items() if alert not in passing},
-            {alert: standing(each) for alert, each in replayed.items() if alert in must | latest.keys()},
+            {
+                alert: standing(each)
+                for alert, each in replayed.items()
+                if alert in must | (latest.keys() - passing.keys())
+            },
         ),
         "patients": {
             alert: (each.patient, replayed[alert].patient)
@@ -68,6 +73,16 @@ def compared(site, now):
         "order": {alert: why for alert, told in notices.items() if (why := undisciplined(told))},
     }
     return wrong, passing.keys(), replayed.keys() - latest.keys(), engine.next_due()
+
+
+def went_too_far(told, replayed):
+    """Whether an alert was told of which one pass knows nothing, or not that it grew so much, and was taken back as far as that goes."""
+    if replayed is None:
+        return told.reason in _HARMLESS
+    is_over = replayed.state == "resolved" and told.level > replayed.level
+    return is_over and (
+        told.reason == replayed.reason or (replayed.reason == "met" and told.reason in _HARMLESS)
+    )
 
 
 def standing(alert):
