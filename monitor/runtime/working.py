@@ -51,6 +51,8 @@ _TICK_SECONDS: Final = 0.05
 _GATHER_SECONDS: Final = 0.03
 """How long records are gathered whose journeys are then written together."""
 _GATHER_BEHIND_SECONDS: Final = 0.25
+_AMID_SECONDS: Final = 1.0
+"""How long to wait for the rest of what arrived at one instant."""
 _TIDY_SECONDS: Final = 1.0
 _COUNT_SECONDS: Final = 5.0
 """Between two counts of the open cases, of which there may be very many."""
@@ -100,6 +102,8 @@ class _Share:
     pending: list[Callable[[], object]] = field(default_factory=list)
     at: float = 0.0
     """When the last record arrived."""
+    taken_at: float = 0.0
+    """When it was taken, by the steady clock."""
     is_cut: bool = False
     """Whether more may come that arrived then, so that nothing can be told yet of that instant."""
     outcomes: list[Outcome] = field(default_factory=list)
@@ -367,7 +371,7 @@ class Working:
         """Show a record to its partition. What cannot be used becomes a reject; nothing is passed over."""
         if share.is_cut and record.timestamp > share.at:
             self._settle(share)
-        share.next, share.at = record.offset + 1, record.timestamp
+        share.next, share.at, share.taken_at = record.offset + 1, record.timestamp, monotonic()
         at = datetime.fromtimestamp(record.timestamp, UTC)
         envelope = decode(record.value)
         if isinstance(envelope, Reject):
@@ -466,9 +470,10 @@ class Working:
                     share.partition.tidy()
 
     def _is_amid(self, stream: Stream, share: _Share) -> bool:
-        """Whether more may come that arrived together with the last record: the brokers have more."""
+        """Whether more may come that arrived together with the last record: the brokers have more, and it comes."""
         seen = stream.seen(share.number)
-        return bool(share.pending) and seen is not None and share.next < seen.end
+        is_known = seen is None or share.next >= seen.end
+        return bool(share.pending) and not is_known and monotonic() - share.taken_at < _AMID_SECONDS
 
     def _settle(self, share: _Share) -> None:
         """Draw the conclusions from all records until now; what arrives later arrives at another instant."""
