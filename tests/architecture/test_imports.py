@@ -124,7 +124,6 @@ def test_what_is_imported_is_declared():
     packages = {
         "yaml": "pyyaml",
         "faust": "faust-streaming",
-        "aiokafka": "faust-streaming",  # comes with it
         "kafka": "kafka-python",
         "starlette": "fastapi",
     }
