@@ -80,7 +80,7 @@ def events(count, kinds=("x", "y", "x", "discharge", "x"), patients=40):
             id=f"e{next(numbers)}",
             type=kinds[n // patients % len(kinds)],
             patient=f"p{n % patients}",
-            occurred_at=began + timedelta(milliseconds=n // patients),
+            occurred_at=began + timedelta(milliseconds=n // patients),  # one instant, but for `forbid`
             source="A",
         )
         for n in range(count)
@@ -151,7 +151,7 @@ def test_changed_rules_are_those_of_all_journeys_and_who_was_told_is_told(site):
         30,
         "being taken",
     )
-    site.tell(events(100))
+    site.tell(events(40, kinds=("x",)))
     now = until_agrees(site)
     site.end()
     found = at_the_end(site, now)
