@@ -340,6 +340,8 @@ class Partition:
         """Whether all that is known of the patient is here. The feeds belong to the first partition."""
         if patient == "":
             return self._way.number == 0
+        if patient in self._touched:
+            return True  # they have just come
         found = self._table.get(cell.journey_key(patient))
         if found is None:
             return self._is_native(patient)
@@ -667,6 +669,7 @@ class Partition:
                 self._put(key, self._headed(patient, packed) if is_settled else packed)
         self._touched = {}
         outcome = self._outcome
+        outcome.notices.sort(key=_sequence)
         if self.engine.read_again:
             for verdict in self._read_again():
                 outcome.verdicts[verdict.case] = verdict

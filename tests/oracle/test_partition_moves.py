@@ -29,10 +29,19 @@ def patients():
     return sorted(homes.values())
 
 
-def lived(events):
+def arriving(told, seconds):
+    told.arrived_at = START + timedelta(seconds=seconds)
+    return told
+
+
+def answered():
     rules, problems = load_rules([("rules.yaml", RULES)], None)
     assert problems == []
-    cluster = Cluster(Loaded(rules, Registry(), "digest"), OF, START - timedelta(hours=1))
+    return Loaded(rules, Registry(), "digest")
+
+
+def lived(events):
+    cluster = Cluster(answered(), OF, START - timedelta(hours=1))
     for each in events:
         cluster.now = each.arrived_at
         cluster.settle()
@@ -80,3 +89,18 @@ def test_what_is_sent_on_together_is_judged_together():
     cluster.settle()
     assert [each.verdict for each in cluster.verdicts.values()] == ["met"]
     assert not cluster.words
+
+
+def test_what_an_alert_comes_to_is_told_by_whoever_has_just_got_its_facts():
+    first, second, _ = patients()
+    cluster = Cluster(answered(), OF, START - timedelta(hours=1))
+    home, other = (partition_of(each.encode(), OF) for each in (first, second))
+    for asked, at, number in ((first, 8, home), (second, 8.2, other)):
+        cluster.arrive(arriving(event(f"x-{asked}", "x", asked, 0), at))
+        cluster.step(number)
+    cluster.arrive(arriving(event("m", "merge", second, 0, into=first), 8.3))
+    cluster.step(other)
+    cluster.arrive(arriving(event("y", "y", first, 8.4), 8.6))
+    cluster.step(home, 2)  # the facts that have moved, and the answer
+    cluster.end(START + timedelta(seconds=20))
+    assert [(each.state, each.reason) for each in cluster.notices.values()] == [("resolved", "late")] * 2
