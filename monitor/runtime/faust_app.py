@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -150,7 +151,8 @@ class Stream:
     async def stop(self) -> None:
         """Commit what is done, and leave; what has not been sent is not sent any more."""
         self._lease.end_for_good()
-        await self._app.stop()
+        with suppress(TimeoutError):  # without brokers it would never end
+            await asyncio.wait_for(self._app.stop(), SESSION_SECONDS)
 
     @property
     def has_ended(self) -> bool:
