@@ -119,7 +119,7 @@ class Cluster(Brokers):
     """A file with the key by which pseudonyms are made of patients; the same for every worker."""
 
     def topic(self, name: Topic) -> str:
-        """The full name of a topic. That of the journeys is the one in which Faust keeps its table of that name."""
+        """The full name of a topic. That of the journeys is named as Faust would name the changelog of a table."""
         return f"{self.prefix}-journeys-changelog" if name == "journeys" else f"{self.prefix}.{name}"
 
 
