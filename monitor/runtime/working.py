@@ -153,6 +153,8 @@ class Working:
         """What came between a record and its partition."""
         self._tidied_at = monotonic()
         self._recovering_since: float | None = monotonic()
+        self._is_assigned = False
+        """Whether we know which partitions are ours; with more workers than partitions that may be none."""
         self._warnings: dict[str, str] = {}
         self._tasks = Tasks(self.counting.problems)
         self._use(loaded)
@@ -235,6 +237,7 @@ class Working:
         if self._shares:
             _log.info("partitions_revoked", count=len(self._shares))
         self._shares = {}
+        self._is_assigned = False
         self._revocations += 1
         self._recovering_since = monotonic()
         self._room.set()
@@ -258,6 +261,7 @@ class Working:
         if self._revocations != revocations:
             return  # meanwhile it was all taken from us
         self._shares = shares
+        self._is_assigned = True
         _log.info("partitions_assigned", count=len(shares), journeys=self.journeys)
 
     async def _told(self) -> Mapping[int, Sequence[Notice]]:
@@ -409,7 +413,7 @@ class Working:
         for share in shares:
             while not share.partition.is_warm and monotonic() < ends:
                 share.partition.warm(_WARM_AT_ONCE)
-        if self._recovering_since is not None and self._shares and self._is_warm:
+        if self._recovering_since is not None and self._is_assigned and self._is_warm:
             self.metrics.recovery_seconds.set(monotonic() - self._recovering_since)
             self._recovering_since = None
             _log.info("partitions_ready", count=len(self._shares), journeys=self.journeys)
