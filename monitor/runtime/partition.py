@@ -184,7 +184,7 @@ class Partition:
         merging: dict[str, bytes] = {}
         heads: dict[str, cell.Head] = {}
         cold: dict[str, None] = {}
-        for key, value in list(self._table.items()):
+        for key, value in self._table.items():
             patient = cell.patient_of(key)
             if patient is None or cell.home_of(value) is not None:
                 continue

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -39,6 +39,7 @@ from monitor.runtime.live import Loaded
 from monitor.runtime.partition import Outcome, Partition, Way
 from monitor.runtime.reader import OpenCases
 from monitor.runtime.rereading import between, whole
+from monitor.runtime.rocks import DiskTable
 from monitor.runtime.rules import load_again, watched
 from monitor.runtime.table import Abandoned, Table, catch_up
 from monitor.runtime.tasks import Tasks
@@ -88,7 +89,7 @@ class Verdict(msgspec.Struct):
 _verdict: Final = msgspec.json.Decoder(Verdict)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Share:
     """A partition that is ours, and what waits for what comes of its records."""
 
@@ -236,6 +237,8 @@ class Working:
         """Nothing is ours now: what has not been sent will be by others."""
         if self._shares:
             _log.info("partitions_revoked", count=len(self._shares))
+        for share in self._shares.values():
+            share.table.close()
         self._shares = {}
         self._is_assigned = False
         self._revocations += 1
@@ -245,9 +248,10 @@ class Working:
     async def _assigned(self, owned: set[int]) -> None:
         stream, revocations = self._stream, self._revocations
         assert stream is not None
-        tables = {number: Table() for number in sorted(owned)}
-        shares = {}
+        tables: dict[int, Table] = {}
+        shares: dict[int, _Share] = {}
         try:
+            await self._reading(lambda _: self._open_tables(owned, tables))
             await self._reading(
                 lambda cluster: catch_up(cluster, tables, lambda: self._revocations == revocations)
             )
@@ -256,13 +260,24 @@ class Working:
             for number, table in tables.items():
                 shares[number] = _Share(number, table, await self._make(table, number, told), first[number])
                 await asyncio.sleep(0)
+            if self._revocations == revocations:  # else it was all taken from us meanwhile
+                self._shares = shares
+                self._is_assigned = True
+                _log.info("partitions_assigned", count=len(shares), journeys=self.journeys)
         except Abandoned:
             return
-        if self._revocations != revocations:
-            return  # meanwhile it was all taken from us
-        self._shares = shares
-        self._is_assigned = True
-        _log.info("partitions_assigned", count=len(shares), journeys=self.journeys)
+        finally:
+            if self._shares is not shares:
+                for table in tables.values():
+                    table.close()
+
+    def _open_tables(self, owned: Iterable[int], tables: dict[int, Table]) -> None:
+        """Raises `Trouble` where one is in use."""
+        folder = Path(self.settings.data) / "journeys"
+        for number in owned:
+            if number not in tables:
+                on_disk = self._cluster.store == "rocksdb"
+                tables[number] = DiskTable(folder / str(number), self.clock.now) if on_disk else Table()
 
     async def _told(self) -> Mapping[int, Sequence[Notice]]:
         """How each alert was told last, by the partition that did."""
@@ -460,9 +475,12 @@ class Working:
         if done:
             await self._until_sent(stream, tells)
             await self._until_sent(stream, sends)
-            await self._until_sent(stream, writes)
+            ends = {share: 0 for share, _, _ in done}
+            for share, sent in await self._until_sent(stream, writes):
+                ends[share] = max(ends[share], sent.offset + 1)
             for share, pending, outcomes in done:
                 if self._is_ours(share):
+                    self._keep(share, outcomes, ends[share])
                     self._is_done(pending, outcomes)
             self.counting.wrote(monotonic() - began)
         self._full.clear()
@@ -487,22 +505,32 @@ class Working:
     def _is_ours(self, share: _Share) -> bool:
         return self._shares.get(share.number) is share
 
-    async def _until_sent(self, stream: Stream, sends: Sequence[tuple[_Share, _Send]]) -> None:
-        """Send until the brokers have it all; again from the start where some did not go, for repeats change nothing.
+    def _keep(self, share: _Share, outcomes: Iterable[Outcome], end: int) -> None:
+        """The brokers have these cells, before an offset of the changelog."""
+        cells = {key: value for outcome in outcomes for key, value in outcome.cells.items()}
+        try:
+            share.table.written(cells, end)
+        except Exception as error:
+            raise _Lost("the journeys on disk cannot be written") from error
+
+    async def _until_sent(
+        self, stream: Stream, sends: Sequence[tuple[_Share, _Send]]
+    ) -> list[tuple[_Share, Any]]:
+        """Send until the brokers have it all, and where; again from the start where some did not go, for repeats change nothing.
 
         What is about a share that is no longer ours is left to its next owner.
         """
         while True:
             try:
-                under_way = [await send() for share, send in sends if self._is_ours(share)]
-                await asyncio.gather(*under_way)
+                under_way = [(share, await send()) for share, send in sends if self._is_ours(share)]
+                sent = await asyncio.gather(*(each for _, each in under_way))
             except Exception as error:  # noqa: BLE001 - as above
                 self._check(stream)
                 self.counting.failed("brokers", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 self.counting.mended("brokers")
-                return
+                return [(share, where) for (share, _), where in zip(under_way, sent, strict=True)]
 
     def _is_done(self, pending: Iterable[Callable[[], object]], outcomes: Iterable[Outcome]) -> None:
         """The brokers have all that came of these records."""

@@ -117,6 +117,8 @@ class Cluster(Brokers):
     """How long the last word on each alert and case, and each reject, stays in its topic."""
     secret_file: Maybe[str] = None
     """A file with the key by which pseudonyms are made of patients; the same for every worker."""
+    store: Literal["memory", "rocksdb"] = "memory"
+    """Where a worker has the journeys of its partitions: in memory, or in RocksDB below `data`, which has to last from one start to the next."""
 
     def topic(self, name: Topic) -> str:
         """The full name of a topic. That of the journeys is named as Faust would name the changelog of a table."""

@@ -22,6 +22,8 @@ from monitor.formats.envelope import Heard, Told, decode, encode, key_of, partit
 from monitor.notify.notice import Notice
 from monitor.rulefile.load import load_rules
 from monitor.runtime.rereading import whole
+from monitor.runtime.rocks import DiskTable
+from monitor.runtime.table import Table, catch_up
 from monitor.runtime.topics import create
 from monitor.runtime.working import Verdict
 from monitor.settings import Cluster
@@ -68,8 +70,8 @@ class Hospital:
         )
 
     @contextmanager
-    def worker(self):
-        worker = Worker(self.folder)
+    def worker(self, data=None):
+        worker = Worker(self.folder, data)
         try:
             yield worker
         finally:
@@ -146,7 +148,7 @@ def word(verdict):
 
 
 class Worker:
-    def __init__(self, folder):
+    def __init__(self, folder, data):
         self.log = folder / f"worker{next(numbers)}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -158,7 +160,7 @@ class Worker:
                     "--settings",
                     "handoff.yaml",
                     "--data",
-                    str(self.log) + ".d",
+                    data or f"{self.log}.d",
                 ],
                 cwd=folder,
                 stderr=log,
@@ -296,3 +298,51 @@ def test_patients_are_merged_across_partitions(hospital):
         )
         hospital.until_agrees()
         assert {each[1] for each in hospital.verdicts().values()} == {first}
+
+
+def test_a_worker_whose_journeys_are_on_disk_goes_on_from_there_after_it_was_killed(hospital):
+    settings = hospital.folder / "handoff.yaml"
+    settings.write_text(settings.read_text().replace("secret_file:", "store: rocksdb, secret_file:"))
+    with hospital.worker("kept") as worker:
+        worker.until_ready()
+        hospital.tell(events(300, 60))
+        hospital.until_agrees()
+        hospital.tell(events(300, 60, first=300))
+        worker.kill()
+    on_disk = journeys_on_disk(hospital.folder / "kept")
+    assert len(on_disk) >= 60
+    assert set(on_disk.values()) <= {each.value for each in hospital.topic("journeys")}
+    hospital.tell(events(100, 60, first=600))
+    with hospital.worker("kept") as worker:
+        worker.until_ready()
+        hospital.until_agrees()
+    # what another worker has done meanwhile is known, too
+    with hospital.worker("other") as worker:
+        worker.until_ready()
+        hospital.tell(events(200, 60, first=700))
+        hospital.until_agrees()
+    with hospital.worker("kept") as worker:
+        worker.until_ready()
+        hospital.tell(events(100, 60, first=900))
+        hospital.until_agrees()
+    assert journeys_on_disk(hospital.folder / "kept") == journeys_in(hospital)
+
+
+def journeys_on_disk(data):
+    found = {}
+    for number in range(PARTITIONS):
+        table = DiskTable(data / "journeys" / str(number), lambda: datetime.now(UTC))
+        found |= {(number, key): value for key, value in table.cells.items()}
+        assert table.next > 0
+        table.close()
+    return found
+
+
+def journeys_in(hospital):
+    """What the changelog says last of each cell."""
+    found = {}
+    for number in range(PARTITIONS):
+        table = Table()
+        catch_up(hospital.cluster, {number: table}, lambda: True)
+        found |= {(number, key): value for key, value in table.cells.items()}
+    return found

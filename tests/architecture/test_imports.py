@@ -29,6 +29,7 @@ RESERVED = {
     },
     "prometheus_client": {"metrics.py"},
     "rich": {"commands/streams.py", "commands/report.py", "runtime/output.py"},
+    "rocksdict": {"runtime/rocks.py"},
     "sqlite3": {"runtime/database.py"},
     "starlette": {"board/", "ingest/http.py"},
     "structlog": {"log.py"},
