@@ -1,6 +1,6 @@
 # From a bare Python 3.11 with pip: `make test`, `make demo` and `make report` set up all that they need.
 .DEFAULT_GOAL := test
-.PHONY: setup check test test-acceptance test-cluster test-faults demo report picture bench bench-live bench-kafka format clean
+.PHONY: setup check test test-acceptance test-faults demo report picture bench bench-live bench-kafka format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,10 +29,7 @@ test: check  ## the whole suite but for what needs real outside services; under 
 	$(BIN)/pytest
 
 test-acceptance: setup  ## the product as its users get it: the wheel in a fresh environment, real services
-	$(BIN)/pytest -m acceptance -n 0 tests/acceptance
-
-test-cluster: setup  ## workers on a real Kafka, killed too; part of test-acceptance once `handoff worker` is finished
-	$(BIN)/pytest -m cluster -n 0 tests/acceptance
+	$(BIN)/pytest -m acceptance --dist loadfile tests/acceptance
 
 # As many seeds of kills as are worth a claim, for workers on Kafka a twentieth as many of each kind of trouble: about an hour of two cores.
 # docs/reference/faults.md is written of what they came to.
@@ -40,7 +37,7 @@ HANDOFF_FAULT_SEEDS ?= 100
 
 test-faults: setup  ## the live service and workers on Kafka under what befalls them, again and again, under load
 	rm -rf build/faults
-	HANDOFF_FAULT_SEEDS=$(HANDOFF_FAULT_SEEDS) HANDOFF_FAULT_FIGURES=build/faults $(BIN)/pytest -m 'acceptance or cluster' -n 2 tests/acceptance/test_faults.py tests/acceptance/test_kafka_faults.py
+	HANDOFF_FAULT_SEEDS=$(HANDOFF_FAULT_SEEDS) HANDOFF_FAULT_FIGURES=build/faults $(BIN)/pytest -m acceptance tests/acceptance/test_faults.py tests/acceptance/test_kafka_faults.py
 	$(BIN)/python tests/live/fault_figures.py build/faults docs/reference/faults.md
 
 # Two weeks of a made-up hospital, the same on every machine, and what its history says by the packs for its country.

@@ -110,6 +110,7 @@ class Partition:
         """Alerts as they were told of an instant that is still to come here, by whoever was further: they stand until then."""
         self._theirs: set[str] = set()
         """Alerts that fire, as another partition says: it has the facts that they come of, though some may seem to be here still."""
+        self._looks_at_all = False
         self._later: dict[str, Notice] = {}
         """What was told last of alerts, where that is later in sequence than the facts have it."""
         self._linked: set[str] = set()
@@ -167,14 +168,18 @@ class Partition:
         told: Iterable[Notice] = (),
         cases: Iterable[tuple[str, str]] = (),
         theirs: Iterable[str] = (),
+        *,
+        looks_at_all: bool = False,
     ) -> None:
         """Go on from the table. `told`: the last notice of each alert, as far as it is known; those of other partitions are passed over.
 
         `cases`: where other rules were used, the cases of which verdicts were told, each with its patient, likewise.
         `theirs`: alerts that another partition told last, and that fire. Nothing is said of them here before they come with their facts.
+        `looks_at_all`: no journey is left asleep unseen, so that one over which the engine fails is left out, and stops no other.
 
         Journeys that merges link are read now, all others when they are needed, or by and by with `warm`.
         """
+        self._looks_at_all = looks_at_all
         self._theirs = set(theirs)
         now = self.engine.now[0]
         for each in told:
@@ -221,7 +226,8 @@ class Partition:
         """Whether a journey stands as its head says: by these rules, and nothing was due since; whatever came of it until then was told."""
         now = self.engine.now[0]
         return (
-            not self._is_new
+            not self._looks_at_all
+            and not self._is_new
             and head.is_by(self._way.loaded.digest)
             and head.clock <= now
             and (head.due is None or head.due[0] > now)
@@ -646,12 +652,20 @@ class Partition:
 
     # What comes of it
 
-    def rescue(self, patient: str | None) -> Outcome:
-        """Like `drain`, after `take` has raised: what had come before that, and nothing of the patient about whom it was.
+    def rescue(self, failed: Collection[Event]) -> Outcome:
+        """Like `drain`, after `take` has raised: what had come before that, and none of the events that it was about.
 
         The partition is of no use then; another begins from the table.
         """
-        self._touched.pop(patient or "", None)
+        which = {(each.source, each.id, each.arrived_at) for each in failed}
+        for patient in {each.patient for each in failed} & self._touched.keys():
+            del self._touched[patient]
+            facts = [
+                each
+                for each in cell.facts_of(self.engine.dump(patient))
+                if (each.source, each.id, each.arrived_at) not in which
+            ]
+            self._put(cell.journey_key(patient), cell.pack(cell.pack_facts(facts)))
         return self._drained(is_settled=False)
 
     def drain(self) -> Outcome:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,7 +23,7 @@ import msgspec
 from monitor.core.change import CaseVerdict
 from monitor.core.event import Event
 from monitor.core.rule import CaseRule
-from monitor.formats.envelope import Told, decode, encode
+from monitor.formats.envelope import Envelope, Told, decode, encode
 from monitor.formats.reject import Reject
 from monitor.ingest.brokers import Trouble
 from monitor.log import count_dropped, get_logger
@@ -149,6 +149,8 @@ class Working:
         """Whether nothing more is taken before what waits has gone."""
         self._stopping = False
         self._has_left = asyncio.Event()
+        self._doubtful: set[int] = set()
+        """Partitions in which something failed: they begin with a look at every journey."""
         self._revocations = 0
         self._failure: Exception | None = None
         """What came between a record and its partition."""
@@ -324,6 +326,7 @@ class Working:
                 for each in some
                 if teller != number and each.state == "firing"
             ],
+            looks_at_all=number in self._doubtful,
         )
         return partition
 
@@ -396,22 +399,27 @@ class Working:
         if isinstance(envelope, Reject):
             share.rejects.append((record, envelope))
             return
-        try:
-            why = share.partition.take(envelope, at)
-        except Exception as error:  # noqa: BLE001 - one record must not stop all that come after it
-            _log.error("record_failed", exc_info=error)
-            share.rejects.append((record, _UNPROCESSABLE))
-            share.outcomes.append(
-                share.partition.rescue(envelope.event.patient if isinstance(envelope, Told) else None)
-            )
-            share.is_whole = False
-            share.partition = await self._make(share.table, share.number, await self._told())
-            share.is_whole = True
-            return
+        for is_second in (False, True):
+            try:
+                why = share.partition.take(envelope, at)
+                break
+            except Exception as error:  # noqa: BLE001 - one record must not stop all that come after it
+                _log.error("record_failed", exc_info=error)
+                await self._begin_again(share, envelope)
+                why = _UNPROCESSABLE if is_second else None
         if why is not None:
             share.rejects.append((record, why))
         elif isinstance(envelope, Told):
             share.taken += [envelope.event, *envelope.more]
+
+    async def _begin_again(self, share: _Share, failed: Envelope) -> None:
+        """Have the partition begin from its table, without a record; it need not be the record's fault: time passes before it."""
+        self._doubtful.add(share.number)
+        events = [failed.event, *failed.more] if isinstance(failed, Told) else []
+        share.outcomes.append(share.partition.rescue(events))
+        share.is_whole = False
+        share.partition = await self._make(share.table, share.number, await self._told())
+        share.is_whole = True
 
     # Time
 
@@ -424,7 +432,8 @@ class Working:
             seen = stream.seen(share.number)
             # not where we are further: a new leader may know at first of less than there is
             if seen is not None and share.next == seen.end:
-                share.partition.advance(min(latest, seen.at - _MARGIN))
+                with self._doubting(share):
+                    share.partition.advance(min(latest, seen.at - _MARGIN))
         for share in shares:
             while not share.partition.is_warm and monotonic() < ends:
                 share.partition.warm(_WARM_AT_ONCE)
@@ -432,6 +441,15 @@ class Working:
             self.metrics.recovery_seconds.set(monotonic() - self._recovering_since)
             self._recovering_since = None
             _log.info("partitions_ready", count=len(self._shares), journeys=self.journeys)
+
+    @contextmanager
+    def _doubting(self, share: _Share) -> Iterator[None]:
+        """Where time cannot pass because of some journey, join anew, and look at every journey of the partition then."""
+        try:
+            yield
+        except Exception as error:
+            self._doubtful.add(share.number)
+            raise _Lost("time cannot pass in a partition") from error
 
     @property
     def _is_warm(self) -> bool:
@@ -499,7 +517,8 @@ class Working:
 
     def _settle(self, share: _Share) -> None:
         """Draw the conclusions from all records until now; what arrives later arrives at another instant."""
-        share.outcomes.append(share.partition.drain())
+        with self._doubting(share):
+            share.outcomes.append(share.partition.drain())
         share.settled, share.is_cut = len(share.pending), False
 
     def _is_ours(self, share: _Share) -> bool:

@@ -5,6 +5,7 @@ cache, so that only the first start takes long. Java is the machine's, if it is 
 `KAFKA_BOOTSTRAP_SERVERS` names a broker that runs already; that one can be neither stopped nor asked for TLS or SASL.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -59,12 +60,21 @@ def cache():
 def jars():
     """The folder of Kafka's jars; fetched at the first call."""
     folder = cache() / f"kafka-{VERSION}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
-        (_by_maven if shutil.which("mvn") else _by_jgo)(partial)
-        partial.rename(folder)
+    with _alone(folder.name):
+        if not folder.exists():
+            partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+            (_by_maven if shutil.which("mvn") else _by_jgo)(partial)
+            partial.rename(folder)
     return folder
+
+
+@contextmanager
+def _alone(name):
+    """What two runs of tests must not fetch at one time."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _by_maven(folder):
@@ -108,9 +118,10 @@ def _with(package):
     """A Python that has a package, in an environment of its own."""
     folder = cache() / package
     python = folder / "bin/python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    _fetch([python, "-m", "pip", "install", "--quiet", package], f"pip cannot install {package}")
+    with _alone(package):
+        if not python.exists():
+            venv.create(folder, with_pip=True)
+        _fetch([python, "-m", "pip", "install", "--quiet", package], f"pip cannot install {package}")
     return python
 
 

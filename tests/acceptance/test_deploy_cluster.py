@@ -11,7 +11,7 @@ from by_hand import answer, eventually
 from compose import WHOLE, services
 from test_watching import DASHBOARD, asked
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.acceptance
 WORKERS = ("worker#1", "worker#2")
 ON_KAFKA = {
     "Partitions of each worker",

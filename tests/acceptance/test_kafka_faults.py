@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "live"))
 import kafka_faults
 
 pytestmark = [
-    pytest.mark.cluster,
+    pytest.mark.acceptance,
     # kafka-python leaves the sockets of failed connections to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning"),
 ]

@@ -17,7 +17,7 @@ from monitor.runtime.topics import create
 from monitor.settings import Cluster
 
 pytestmark = [
-    pytest.mark.cluster,
+    pytest.mark.acceptance,
     # kafka-python leaves the sockets of failed connections to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning"),
 ]

@@ -15,7 +15,7 @@ from monitor.core.event import Event, moment_text
 from monitor.formats.envelope import Heard, encode, partition_of
 
 pytestmark = [
-    pytest.mark.cluster,
+    pytest.mark.acceptance,
     # kafka-python leaves the sockets of failed connections to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning"),
 ]

@@ -2,14 +2,18 @@
 
 from datetime import timedelta
 
-from partitions import Cluster
+import msgspec
+import pytest
+from partitions import Cluster, Unwatched
 from strategies import START
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
+from monitor.formats.envelope import Told
 from monitor.rulefile.load import load_rules
 from monitor.runtime import cell
 from monitor.runtime.live import Loaded
+from monitor.runtime.partition import Partition, Way
 
 JOURNEYS = 5
 
@@ -123,3 +127,30 @@ def test_journeys_that_a_merge_links_are_lived_again():
     partition = anew(cluster)
     assert partition.engine.in_memory == 2
     assert not partition.is_warm
+
+
+def test_one_that_cannot_be_read_fails_when_it_is_due_and_is_left_out_after_a_look_at_all():
+    table = asked().lasting[0].table
+    key = cell.journey_key("p0")
+    table[key] = table[key].removesuffix(cell.beheaded(table[key])) + b"[broken"
+    way, watcher = Way(0, 1, loaded(), pseudonym=str.upper), Unwatched()
+    partition = Partition(table, way, watcher)
+    partition.begin()
+    assert partition.is_warm
+    earlier, innocent = event("a", "y", "p1", 20), event("b", "y", "p1", 70)
+    partition.take(Told(earlier), earlier.arrived_at)
+    with pytest.raises(msgspec.DecodeError):
+        partition.take(Told(innocent), innocent.arrived_at)
+    kept = cell.unpack(partition.rescue([innocent]).cells[cell.journey_key("p1")])
+    assert [each.id for each in cell.facts_of(kept)] == ["x1", "a"]
+
+    partition = Partition(table, way, watcher)
+    partition.begin(looks_at_all=True)
+    while not partition.is_warm:
+        partition.warm(1)
+    assert len(watcher.failures) == 1
+    assert partition.take(Told(innocent), innocent.arrived_at) is None
+    partition.advance(START + timedelta(minutes=2))
+    outcome = partition.drain()
+    assert sorted(each.patient for each in outcome.notices) == ["p2", "p3", "p4"]
+    assert table[key].endswith(b"[broken")
