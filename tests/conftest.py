@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
@@ -20,3 +21,7 @@ else:
     # Hypothesis draws constants out of whichever modules of ours are imported by then: others in each process, and order.
     assert hasattr(providers, "_get_local_constants")
     providers._get_local_constants = providers.Constants  # there is no setting for it
+
+# Whoever is started in the background ignores Ctrl-C, and so do all whom it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
