@@ -19,7 +19,7 @@ pytestmark = [
 SEEDS = os.environ.get("HANDOFF_FAULT_SEEDS")
 FIGURES = os.environ.get("HANDOFF_FAULT_FIGURES")
 """A folder for what each run came to."""
-TOGETHER = [[("merges", 0), ("pause", 0)]]
+TOGETHER = [[("disorder", 0), ("pause", 0)]]
 """Runs (kind, seed), by those that go on at one time: most of a run is waiting."""
 if SEEDS is not None:
     TOGETHER = [[(kind, seed)] for seed in range(max(1, int(SEEDS) // 20)) for kind in kafka_faults.KINDS]
