@@ -55,7 +55,9 @@ def test_what_was_read_is_not_read_again(cluster):
 
 def test_a_table_of_another_topic_by_that_name_begins_anew(cluster):
     write(cluster, (0, b"a", b"1"))
-    assert read(cluster, {0: Table({b"old": b"1"}, 100)}) == {0: {b"a": b"1"}}
+    table = Table()
+    table.keep({b"old": b"1"}, 100)
+    assert read(cluster, {0: table}) == {0: {b"a": b"1"}}
 
 
 def test_partitions_that_are_empty_are_read_at_once(cluster):
