@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +51,8 @@ _FETCH_MILLISECONDS: Final = 150
 """How long the brokers hold back the answer that there is nothing new. So old, and older, is what is known of a partition in which nothing happens."""
 _COMMIT_SECONDS: Final = 1.0
 _LARGEST: Final = 16 * 2**20
+_BATCH: Final = 2**19
+"""Bytes of records that are sent together; a larger one is sent alone."""
 _TAKE_OVER: Final = 8 * 2**20
 """Bytes of a fetch: at the start much may wait."""
 
@@ -64,6 +67,20 @@ class Record(NamedTuple):
     value: bytes | None
     done: Callable[[], object]
     """To be called when all that comes of it is with the brokers."""
+
+
+class Outgoing(NamedTuple):
+    """A record to be sent."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] = []
+
+
+Place = tuple[str, int]
+"""A topic, and a partition of it."""
 
 
 class Seen(NamedTuple):
@@ -125,6 +142,7 @@ class Stream:
             consumer_max_fetch_size=_TAKE_OVER,
             producer_acks=-1,
             producer_max_request_size=_LARGEST,
+            producer_max_batch_size=_BATCH,
             producer_request_timeout=_ANSWER_SECONDS,
             stream_wait_empty=False,
         )
@@ -224,23 +242,49 @@ class Stream:
 
     # What is sent
 
-    async def write(self, partition: int, key: bytes, value: bytes | None) -> Awaitable[object]:
-        """Write a cell of the table; what is returned ends when the brokers have it, or raises that they have not."""
-        return await self.send(self._cluster.topic("journeys"), key, value, partition)
+    async def send(self, records: Iterable[Outgoing], is_wanted: Callable[[], bool]) -> dict[Place, int]:
+        """Send records, those for each partition in order; from when they are not wanted any more, no others of them.
 
-    async def send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None = None,
-        headers: Mapping[str, bytes] | None = None,
-    ) -> Awaitable[object]:
-        """Send a record; what is returned ends when the brokers have it, or raises that they have not."""
+        Returns when the brokers have them, and the offset after the last of each partition; raises that they have not.
+        """
+        under_way: list[Awaitable[Any]] = []
+        counts: list[int] = []
+        for place, batch in self._batches(records):
+            if not is_wanted():
+                break
+            counts.append(batch.record_count())
+            under_way.append(await self._send(place, batch))
+        sent = await asyncio.gather(*under_way)
+        return {
+            (each.topic, each.partition): each.offset + count
+            for each, count in zip(sent, counts, strict=True)
+        }
+
+    def _batches(self, records: Iterable[Outgoing]) -> Iterator[tuple[Place, Any]]:
+        """The records as they travel. One by one they would cost more than all that is done with an event."""
+        of_place: defaultdict[Place, list[Outgoing]] = defaultdict(list)
+        for each in records:
+            of_place[each.topic, each.partition].append(each)
+        for place, some in of_place.items():
+            batch = self._new_batch()
+            for _, _, key, value, headers in some:
+                while batch.append(timestamp=None, key=key, value=value, headers=headers) is None:  # full
+                    yield place, batch
+                    batch = self._new_batch()
+            batch.close()
+            yield place, batch
+
+    def _new_batch(self) -> Any:
+        return self._app.producer._ensure_producer().create_batch()  # type: ignore[attr-defined]  # noqa: SLF001 - Faust sends records one by one
+
+    async def _send(self, place: Place, batch: Any) -> Awaitable[Any]:
+        """Hand a batch to the producer; what is returned ends when the brokers have it, or raises that they have not."""
+        topic, partition = place
         self._under_way += 1
         self._quiet.clear()
         try:
-            sent: Any = await self._app.producer.send(topic, key, value, partition, None, headers)
+            producer = self._app.producer._ensure_producer()  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+            sent: Any = await producer.send_batch(batch, topic, partition=partition)
         except BaseException:
             self._one_less()
             raise

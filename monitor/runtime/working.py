@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from monitor.core.change import CaseVerdict
 from monitor.core.event import Event
 from monitor.core.rule import CaseRule
-from monitor.formats.envelope import Envelope, Told, decode, encode
+from monitor.formats.envelope import Envelope, Told, decode, encode, partition_of
 from monitor.formats.reject import Reject
 from monitor.ingest.brokers import Trouble
 from monitor.log import count_dropped, get_logger
@@ -33,7 +32,7 @@ from monitor.runtime import cell
 from monitor.runtime.batch import Kept
 from monitor.runtime.clock import LiveClock
 from monitor.runtime.counting import Counting
-from monitor.runtime.faust_app import SESSION_SECONDS, Record, Stream
+from monitor.runtime.faust_app import SESSION_SECONDS, Outgoing, Place, Record, Stream
 from monitor.runtime.kafka_intake import REJECT_HEADERS
 from monitor.runtime.live import Loaded
 from monitor.runtime.partition import Outcome, Partition, Way
@@ -117,8 +116,6 @@ class _Share:
 
 
 _T = TypeVar("_T")
-_Send = Callable[[], Awaitable[Awaitable[object]]]
-"""What hands a record to the producer; what that returns ends when the brokers have it."""
 
 
 class _Lost(Exception):  # noqa: N818 - it is no fault of ours
@@ -462,9 +459,10 @@ class Working:
         began = monotonic()
         shares = [share for share in self._shares.values() if share.is_whole]
         done: list[tuple[_Share, list[Callable[[], object]], list[Outcome]]] = []
-        tells: list[tuple[_Share, _Send]] = []
-        sends: list[tuple[_Share, _Send]] = []
-        writes: list[tuple[_Share, _Send]] = []
+        tells: list[Outgoing] = []
+        sends: list[Outgoing] = []
+        writes: list[Outgoing] = []
+        journeys, revocations = self._cluster.topic("journeys"), self._revocations
         is_full = self._pending > _MOST_PENDING
         for share in shares:
             share.is_cut = not is_full and self._is_amid(stream, share)
@@ -479,26 +477,19 @@ class Working:
                 continue
             done.append((share, pending, outcomes))
             for outcome in outcomes:
-                tells += ((share, partial(stream.send, *each)) for each in self._records(share, outcome))
-                for key, envelope in outcome.sends:
-                    sends.append((share, partial(stream.send, self._events, key, encode(envelope))))
-                cells = outcome.cells.items()
-                writes += ((share, partial(stream.write, share.number, *each)) for each in cells)
-            for record, why in rejects:
-                value, headers = self._dead_letter(record, why)
-                topic = self._cluster.topic("rejects")
-                tells.append((share, partial(stream.send, topic, None, value, headers=headers)))
+                tells += self._records(share, outcome)
+                sends += (self._by_key(self._events, key, encode(each)) for key, each in outcome.sends)
+                writes += (Outgoing(journeys, share.number, *cell) for cell in outcome.cells.items())
+            tells += (self._dead_letter(record, why) for record, why in rejects)
         self._full.clear()
         self._room.set()
         if done:
-            await self._until_sent(stream, tells)
-            await self._until_sent(stream, sends)
-            ends = {share: 0 for share, _, _ in done}
-            for share, sent in await self._until_sent(stream, writes):
-                ends[share] = max(ends[share], sent.offset + 1)
+            await self._until_sent(stream, tells, revocations)
+            await self._until_sent(stream, sends, revocations)
+            ends = await self._until_sent(stream, writes, revocations)
             for share, pending, outcomes in done:
                 if self._is_ours(share):
-                    self._keep(share, outcomes, ends[share])
+                    self._keep(share, outcomes, ends.get((journeys, share.number), 0))
                     self._is_done(pending, outcomes)
             self.counting.wrote(monotonic() - began)
         self._full.clear()
@@ -533,23 +524,22 @@ class Working:
             raise _Lost("the journeys on disk cannot be written") from error
 
     async def _until_sent(
-        self, stream: Stream, sends: Sequence[tuple[_Share, _Send]]
-    ) -> list[tuple[_Share, Any]]:
-        """Send until the brokers have it all, and where; again from the start where some did not go, for repeats change nothing.
+        self, stream: Stream, records: Sequence[Outgoing], revocations: int
+    ) -> Mapping[Place, int]:
+        """Send until the brokers have it all, and up to where; again from the start where some did not go, for repeats change nothing.
 
-        What is about a share that is no longer ours is left to its next owner.
+        What is ours no longer, for there were more `revocations` meanwhile, is left to its next owner.
         """
         while True:
             try:
-                under_way = [(share, await send()) for share, send in sends if self._is_ours(share)]
-                sent = await asyncio.gather(*(each for _, each in under_way))
+                ends = await stream.send(records, lambda: self._revocations == revocations)
             except Exception as error:  # noqa: BLE001 - as above
                 self._check(stream)
                 self.counting.failed("brokers", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 self.counting.mended("brokers")
-                return [(share, where) for (share, _), where in zip(under_way, sent, strict=True)]
+                return ends
 
     def _is_done(self, pending: Iterable[Callable[[], object]], outcomes: Iterable[Outcome]) -> None:
         """The brokers have all that came of these records."""
@@ -557,21 +547,24 @@ class Working:
             each()
         self._told_all(outcomes)
 
-    def _records(
-        self, share: _Share, outcome: Outcome
-    ) -> Iterable[tuple[str, bytes | None, bytes | None, None, dict[str, bytes] | None]]:
+    def _records(self, share: _Share, outcome: Outcome) -> Iterable[Outgoing]:
         """What the world is told."""
-        cluster = self._cluster
-        teller = {_TOLD_BY: str(share.number).encode()}
+        alerts, verdicts = self._cluster.topic("alerts"), self._cluster.topic("verdicts")
+        teller = [(_TOLD_BY, str(share.number).encode())]
         for notice in outcome.notices:
-            yield cluster.topic("alerts"), notice.alert.encode(), _encode(notice), None, teller
+            yield self._by_key(alerts, notice.alert.encode(), _encode(notice), teller)
         for case, verdict in outcome.verdicts.items():
             value = None
             if verdict is not None:
                 value = _encode(Verdict(case, pseudonym(verdict.patient, self._secret), verdict))
-            yield cluster.topic("verdicts"), case.encode(), value, None, None
+            yield self._by_key(verdicts, case.encode(), value)
 
-    def _dead_letter(self, record: Record, why: Reject) -> tuple[bytes, dict[str, bytes]]:
+    def _by_key(
+        self, topic: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]] | None = None
+    ) -> Outgoing:
+        return Outgoing(topic, partition_of(key, self._cluster.partitions), key, value, headers or [])
+
+    def _dead_letter(self, record: Record, why: Reject) -> Outgoing:
         """A record that was of no use, as its bytes and headers."""
         topic = self._events
         kept = Kept(
@@ -587,7 +580,8 @@ class Working:
         )
         self.counting.took((), [kept], kept.arrived_at)
         said = {name: getattr(kept, name) for name in REJECT_HEADERS}
-        return kept.content, {name: str(text).encode(errors="replace") for name, text in said.items() if text}
+        headers = [(name, str(text).encode(errors="replace")) for name, text in said.items() if text]
+        return Outgoing(self._cluster.topic("rejects"), record.partition, None, kept.content, headers)
 
     def _told_all(self, outcomes: Iterable[Outcome]) -> None:
         now = self.clock.now()

@@ -11,7 +11,7 @@ import pytest
 
 from monitor.runtime import faust_app
 from monitor.runtime.clock import steady
-from monitor.runtime.faust_app import SESSION_SECONDS, Stream
+from monitor.runtime.faust_app import SESSION_SECONDS, Outgoing, Stream
 from monitor.runtime.rereading import whole
 from monitor.runtime.topics import create
 from monitor.settings import Cluster
@@ -44,7 +44,7 @@ class Owner:
 
     async def send(self, key):
         """Returns when the brokers have it; raises that they have not."""
-        await (await self.stream.send(self.topic, key, b"value", 0))
+        await self.stream.send([Outgoing(self.topic, 0, key, b"value")], lambda: bool(self.owned))
 
     topic = None
 
@@ -103,7 +103,8 @@ def test_what_waits_when_it_stops_is_not_written_any_more(cluster, tmp_path):
         async with owner(cluster, tmp_path / "a") as one:
             await until(lambda: one.owned)
             await one.send(b"before")
-            waiting = await one.stream.send(one.topic, b"waiting", b"value", 0)
+            waiting = asyncio.create_task(one.send(b"waiting"))
+            await asyncio.sleep(0)
         with pytest.raises(faust_app.LeaseRanOut):
             await waiting
 
@@ -136,11 +137,12 @@ def test_nobody_gets_partitions_before_what_was_sent_about_them_is_there(cluster
                 await asyncio.gather(sending, return_exceptions=True)
 
     async def keep_sending(first):
-        for number in range(1_000_000):
-            if not first.owned:
-                return
-            await first.stream.send(first.topic, b"%d" % number, b"value", 0)
-            await asyncio.sleep(0.01)
+        async with asyncio.TaskGroup() as all_of_them:
+            for number in range(1_000_000):
+                if not first.owned:
+                    return
+                all_of_them.create_task(first.send(b"%d" % number))
+                await asyncio.sleep(0.01)
 
     asyncio.run(live())
     assert len(found) > seconds
