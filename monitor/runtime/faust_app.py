@@ -180,11 +180,21 @@ class Stream:
     # Records in
 
     async def _agent(self, stream: Any) -> None:
-        async for event in stream.noack().events():
-            message = event.message
-            await self._take(
-                Record(message.partition, message.offset, message.timestamp, message.value, event.ack)
-            )
+        events = stream.noack()
+        waiting = events.channel.queue
+        async for event in events.events():
+            await self._hand_on(event)
+            # A stream goes once round the loop for each, and counts it four times; what waits already is taken as it is.
+            while not waiting.empty():
+                await self._hand_on(waiting.get_nowait())
+
+    async def _hand_on(self, event: Any) -> None:
+        message = event.message
+        if message.generation_id != self._app.consumer_generation_id:
+            return  # fetched before partitions were given anew, and will be again
+        await self._take(
+            Record(message.partition, message.offset, message.timestamp, message.value, event.ack)
+        )
 
     async def _on_revoked(self, *_: object, **__: object) -> None:
         """The group waits for us here, and gives nothing to others before we have answered: all that we sent shall be there by then."""
