@@ -264,7 +264,8 @@ class Stream:
                 break
             counts.append(batch.record_count())
             under_way.append(await self._send(place, batch))
-        sent = await asyncio.gather(*under_way)
+        # who gives up waiting takes nothing back: it is under way until the brokers answer
+        sent = await asyncio.shield(asyncio.gather(*under_way))
         return {
             (each.topic, each.partition): each.offset + count
             for each, count in zip(sent, counts, strict=True)
