@@ -321,6 +321,7 @@ def _settings(folder, ports):
             "transaction.state.log.num.partitions=1",
             "transaction.state.log.replication.factor=1",
             "transaction.state.log.min.isr=1",
+            "log.cleaner.dedupe.buffer.size=16777216",  # of itself half of all the memory that there is
             "log.cleaner.backoff.ms=200",  # where there is something to compact, tests wait for it
             "ssl.keystore.type=PEM",
             f"ssl.keystore.location={folder / 'server.pem'}",
