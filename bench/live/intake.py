@@ -1,4 +1,4 @@
-"""Messages and batches into a fresh service: how many a second are on disk and answered."""
+"""Messages and batches into a fresh service: how many a second are on disk and answered. HTTP has a service of its own for each number of senders, for a full one is slower."""
 
 from __future__ import annotations
 
@@ -29,9 +29,18 @@ def measured(folder: Path) -> list[Section]:
     folder.mkdir()
     registry = folder / "microsystems.yaml"
     registry.write_text(REGISTRY)
-    service = Service(folder, {"rules": [str(RULES)], "microsystems": str(registry)})
+    settings = {"rules": [str(RULES)], "microsystems": str(registry)}
+    with _service(folder / "mllp", settings) as service:
+        mllp = _mllp(service, folder)
+    return [mllp, _http(folder, settings)]
+
+
+@contextmanager
+def _service(folder: Path, settings: dict[str, object]) -> Iterator[Service]:
+    folder.mkdir()
+    service = Service(folder, settings)
     try:
-        return [_mllp(service, folder), _http(service)]
+        yield service
     finally:
         service.kill()
 
@@ -63,12 +72,13 @@ def _rows_of(found: Taken, cpu: float, commits: Taken, echo: Taken, *, is_aim: b
     return rows
 
 
-def _http(service: Service) -> Section:
+def _http(folder: Path, settings: dict[str, object]) -> Section:
     base = taken("bases", "decoded", events=EVENTS)
     rows = []
     for connections in (1, 4):
         how = {"events": EVENTS, "batch": 1_000, "connections": connections}
-        found, cpu = median(service, ROUNDS, "jsonl", port=service.http_port, **how)
+        with _service(folder / f"http{connections}", settings) as service:
+            found, cpu = median(service, ROUNDS, "jsonl", port=service.http_port, **how)
         what = f"{connections} connection{'s' * (connections > 1)}, 1,000 events a request"
         speed = f"{rate(found):,.0f} events/s, {cpu * 1e6:,.0f} µs of the processor each"
         rows.append(Row(what, speed, f"{rate(found) / rate(base):.3f} of the typed decode"))
