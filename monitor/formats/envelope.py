@@ -58,9 +58,11 @@ class Moved(msgspec.Struct, tag="moved"):
     """To whom."""
     facts: list[Event]
     alerts: list[msgspec.Raw] = []
-    """The alerts of these facts as they were last told, each a notice as on the topic of alerts."""
+    """The alerts of all that moves together as they were last told, each a notice as on the topic of alerts."""
     cases: list[str] = []
-    """The cases of which verdicts were told."""
+    """The cases of which verdicts were told; with the last record of what moves together."""
+    goes_on: bool = False
+    """Whether more follows that moves together with it: until then its receiver says nothing of these alerts."""
 
 
 Envelope = Told | Visited | Heard | Linked | Moved

@@ -108,11 +108,15 @@ class Partition:
         """At the beginning: alerts as they were told before, until they have been compared."""
         self._ahead: dict[str, Notice] = {}
         """Alerts as they were told of an instant that is still to come here, by whoever was further: they stand until then."""
-        self._theirs: set[str] = set()
-        """Alerts that fire, as another partition says: it has the facts that they come of, though some may seem to be here still."""
+        self._theirs: dict[str, Notice] = {}
+        """Alerts of which another partition speaks: it has the facts that they come of, though some may be here still, or already."""
         self._looks_at_all = False
         self._later: dict[str, Notice] = {}
         """What was told last of alerts, where that is later in sequence than the facts have it."""
+        self._turned: set[str] = set()
+        """Until it is warm: alerts that changed meanwhile, so that they have been compared."""
+        self._untold: dict[str, datetime] = {}
+        """Alerts that were over before anybody was told of them, and since when."""
         self._linked: set[str] = set()
         self._over: dict[str, datetime] = {}
         """Folded journeys in which nothing will happen any more, and since when."""
@@ -167,20 +171,20 @@ class Partition:
         self,
         told: Iterable[Notice] = (),
         cases: Iterable[tuple[str, str]] = (),
-        theirs: Iterable[str] = (),
+        theirs: Iterable[Notice] = (),
         *,
         looks_at_all: bool = False,
     ) -> None:
         """Go on from the table. `told`: the last notice of each alert, as far as it is known; those of other partitions are passed over.
 
         `cases`: where other rules were used, the cases of which verdicts were told, each with its patient, likewise.
-        `theirs`: alerts that another partition told last, and that fire. Nothing is said of them here before they come with their facts.
+        `theirs`: the last notices of alerts that another partition told last, and that fire. Nothing is said of them here before they come with their facts.
         `looks_at_all`: no journey is left asleep unseen, so that one over which the engine fails is left out, and stops no other.
 
         Journeys that merges link are read now, all others when they are needed, or by and by with `warm`.
         """
         self._looks_at_all = looks_at_all
-        self._theirs = set(theirs)
+        self._theirs = {each.alert: each for each in theirs}
         now = self.engine.now[0]
         for each in told:
             (self._told if each.sequence[1] <= now else self._ahead)[each.alert] = each
@@ -246,6 +250,8 @@ class Partition:
                 others[patient] = None
                 continue
             due[patient] = head.due
+            heard_of = {each.alert for each in known}
+            self._untold |= {alert: at for alert, *_, at, _ in head.alerts if alert not in heard_of}
             for case, rule, due_at in head.waiting:
                 self.waiting.add(case, rule, due_at)
             for each in known:
@@ -276,28 +282,46 @@ class Partition:
 
     def warm(self, most: int) -> None:
         """Look at so many of the journeys in the table: how they stand, what was told of them, when they are due."""
-        tells_all = self._has_other_rules or self._feeds_turned()
+        tells_all = self._tells_all()
         for patient in list(islice(self._cold, most)):
-            del self._cold[patient]
             try:
-                may_come = self._had_future(patient)
-                before = self._cases_then(patient) if may_come else set()
-                keys, verdicts, alerts = self.engine.stands(patient)
+                self._look_at(patient, tells_all)
             except Exception as error:  # noqa: BLE001 - as above
                 self._leave_out(patient, error)
-                continue
-            for key in keys & self._judged.keys():
-                before |= self._judged.pop(key)
-            self._outcome.verdicts |= dict.fromkeys(before - {each.case for each in verdicts})
-            self._linked |= keys if len(keys) > 1 else set()
-            for verdict in verdicts:
-                if verdict.verdict == "open":
-                    self.waiting.note(verdict.case, verdict)
-                if tells_all or may_come or _came_after(verdict, self._began):
-                    self._outcome.verdicts[verdict.case] = verdict
-            self._compare(alerts, self._told)
         if not self._cold:
             self._end_of_warming()
+
+    def _tells_all(self) -> bool:
+        """Whether any verdict may differ from what was told."""
+        return self._has_other_rules or self._feeds_turned()
+
+    def _look_at_all(self, patients: Iterable[str]) -> None:
+        """Look now at those who have not been looked at. What is raised is about one of them."""
+        cold = [patient for patient in patients if patient in self._cold]
+        tells_all = bool(cold) and self._tells_all()
+        for patient in cold:
+            self._look_at(patient, tells_all)
+
+    def _look_at(self, patient: str, tells_all: bool) -> None:
+        """Compare how a journey stands with what was told of it, unless that was done with those with whom it is linked."""
+        if patient not in self._cold:
+            return
+        del self._cold[patient]
+        may_come = self._had_future(patient)
+        before = self._cases_then(patient) if may_come else set()
+        keys, verdicts, alerts = self.engine.stands(patient)
+        for key in keys & self._cold.keys():
+            del self._cold[key]
+        for key in keys & self._judged.keys():
+            before |= self._judged.pop(key)
+        self._outcome.verdicts |= dict.fromkeys(before - {each.case for each in verdicts})
+        self._linked |= keys if len(keys) > 1 else set()
+        for verdict in verdicts:
+            if verdict.verdict == "open":
+                self.waiting.note(verdict.case, verdict)
+            if tells_all or may_come or _came_after(verdict, self._began):
+                self._outcome.verdicts[verdict.case] = verdict
+        self._compare(alerts, self._told)
 
     def _end_of_warming(self) -> None:
         """What was told, and of which nothing is known now, is told to be no more."""
@@ -317,6 +341,7 @@ class Partition:
             self._outcome.verdicts |= dict.fromkeys(gone)
         self._told = {}
         self._judged.clear()
+        self._turned.clear()
 
     def _had_future(self, patient: str) -> bool:
         """Whether there were facts of a time to come when the table was written: with them time may open and end any case."""
@@ -389,7 +414,7 @@ class Partition:
         if event.type == "merge":
             self._merge(event)
         elif arrived_at < self.engine.now[0]:
-            self._take_past(event.patient, [event], [], [])
+            self._take_past(event.patient, [event])
         else:
             self._observe(event)
         return None
@@ -406,7 +431,7 @@ class Partition:
         if past and events[0].patient in self._left_out:
             return _UNREADABLE
         if past:
-            self._take_past(events[0].patient, past, [], [])
+            self._take_past(events[0].patient, past)
         why = None
         for each in events:
             if each not in past:
@@ -464,7 +489,7 @@ class Partition:
             self._move(keys - {home}, home, merge.patient, [merge])
         else:
             if merge.arrived_at is not None and merge.arrived_at < self.engine.now[0]:
-                self._take_past(merge.patient, [merge], [], [])
+                self._take_past(merge.patient, [merge])
             else:
                 self._observe(merge)
             self._summon(keys, first)
@@ -506,19 +531,19 @@ class Partition:
         things as they were.
         """
         self._tell(self.engine.advance(self.engine.now[0]))
-        alerts = {alert: each for alert, each in self._ahead.items() if each.patient in keys}
-        cases: dict[str, None] = {}
         here = [key for key in sorted(keys, key=lambda key: (key == last, key)) if self._home(key) is None]
+        self._look_at_all(here)
+        words = (
+            self._told | self._later | self._ahead
+        )  # also of what was taken back, which the facts do not know
+        alerts = {
+            alert: each for alert, each in words.items() if each.patient in keys and alert not in self._theirs
+        }
+        cases: dict[str, None] = {}
         for key in here:
             _, verdicts, stand = self.engine.stands(key)
-            alerts |= {
-                each.alert: self._as_told(each)
-                for each in stand
-                if each.alert not in alerts.keys() | self._theirs
-            }
+            alerts |= self._as_told(stand)
             cases |= dict.fromkeys(each.case for each in verdicts)
-        for alert in alerts:
-            self._ahead.pop(alert, None)
         told = [msgspec.Raw(msgspec.json.encode(each)) for each in alerts.values()]
         self._moved += cases
         moving = [
@@ -526,8 +551,13 @@ class Partition:
             for key in here
         ]
         moving = [each for each in moving if each.facts]
-        if moving:  # what was told is compared when all facts are there that it came of
-            moving[-1].alerts, moving[-1].cases = told, list(cases)
+        for each in moving:
+            each.alerts, each.goes_on = told, each is not moving[-1]
+        if moving:
+            moving[-1].cases = list(cases)
+            for alert in alerts:
+                for known in (self._told, self._later, self._ahead):
+                    known.pop(alert, None)
         for each in moving:
             self._send(home, each)
         for key in here:
@@ -544,11 +574,10 @@ class Partition:
             if not self._has_facts(moved.patient):  # what comes later for the patient comes this way, too
                 self._put(cell.journey_key(moved.patient), cell.pack_moved(home))
             return
-        told = [msgspec.json.decode(raw, type=Notice) for raw in moved.alerts]
         key = cell.journey_key(moved.patient)
         if self._home(moved.patient) is not None:
             self._put(key, cell.pack(b"[]"))
-        self._take_past(moved.patient, moved.facts, told, moved.cases)
+        self._take_past(moved.patient, moved.facts, moved)
         keys = self._together([moved.home])
         first = min(keys)
         if (further := self._elsewhere(first)) is not None:
@@ -556,22 +585,34 @@ class Partition:
         else:
             self._summon(keys, first)
 
-    def _take_past(
-        self, patient: str, facts: list[Event], told: Iterable[Notice], cases: Iterable[str]
-    ) -> None:
-        """Take facts that arrived before this instant, and live again what they concern; tell what then differs from what was told."""
+    def _take_past(self, patient: str, facts: list[Event], moved: Moved | None = None) -> None:
+        """Take facts that arrived before this instant, and live again what they concern; tell what then differs from what was told.
+
+        `moved`: with which they came, if so. When all has come that moved together, this partition speaks of the alerts.
+        """
         engine = self.engine
         self.advance(engine.now[0])
         before: dict[str, Notice] = {}
-        gone = dict.fromkeys(cases)
-        for key in {patient, *linked_keys(facts)}:
+        gone = dict.fromkeys(moved.cases if moved is not None else ())
+        named = {patient, *linked_keys(facts)}
+        self._look_at_all(sorted(named))
+        for key in named:
             _, verdicts, alerts = engine.stands(key)
-            before |= {each.alert: self._as_told(each) for each in alerts if self._is_ours(each.alert)}
+            before |= self._as_told(alerts)
             gone |= dict.fromkeys(each.case for each in verdicts)
-        taken = [each for each in told if self._takes_over(each, before)]
+        is_whole = moved is not None and not moved.goes_on
+        words = [msgspec.json.decode(raw, type=Notice) for raw in moved.alerts] if moved is not None else []
+        if not is_whole:
+            self._theirs |= {each.alert: each for each in words if each.alert not in before}
+            words = []
         self._load(patient, cell.pack_facts([each for each in facts if engine.keeps(each)]))
         _, verdicts, alerts = engine.stands(patient)
         self._outcome.verdicts |= gone | {each.case: each for each in verdicts}
+        if is_whole:
+            known = {each.alert for each in words}
+            here = {each.alert for each in alerts} - known
+            words += [each for alert, each in self._theirs.items() if alert in here]
+        taken = [each for each in words if self._takes_over(each, before)]
         said = len(self._outcome.notices)
         self._compare(alerts, before)
         self._withdraw(before.values(), even_resolved=True)
@@ -580,11 +621,12 @@ class Partition:
         self._touched[patient] = None
 
     def _takes_over(self, was: Notice, before: dict[str, Notice]) -> bool:
-        """Whether an alert that another partition told of facts that have come here was told last there. It is told again here in any case: whoever said it last says what becomes of it."""
-        known = self._ahead.get(was.alert) or self._later.get(was.alert, was)
-        if was.sequence < known.sequence:
+        """Whether another partition told an alert last whose facts have come here. It is told again here in any case: whoever said it last says what becomes of it."""
+        self._theirs.pop(was.alert, None)
+        self._untold.pop(was.alert, None)
+        known = [each[was.alert] for each in (self._ahead, self._later, before) if was.alert in each]
+        if any(was.sequence < each.sequence for each in known):
             return False
-        self._theirs.discard(was.alert)
         self._ahead.pop(was.alert, None)
         before.pop(was.alert, None)
         (before if was.sequence[1] <= self.engine.now[0] else self._ahead)[was.alert] = was
@@ -642,10 +684,10 @@ class Partition:
             for alert, each in told.items():
                 del self._ahead[alert]
                 self._later[alert] = max(each, self._later.get(alert, each), key=_sequence)
+            _, _, alerts = self.engine.stands(patient)
+            self._compare([each for each in alerts if each.alert in told], told)
             if self._is_mine(patient):
-                _, _, alerts = self.engine.stands(patient)
-                self._compare([each for each in alerts if each.alert in told], told)
-                self._withdraw(told.values())
+                self._withdraw(told.values(), even_resolved=True)
 
     def next_due(self) -> datetime | None:
         return self.engine.next_due()
@@ -737,6 +779,8 @@ class Partition:
 
     def _alert(self, change: AlertChange) -> None:
         was = self._told.pop(change.alert, None) if self._told else None
+        if not self.is_warm:
+            self._turned.add(change.alert)
         if change.rule == _FEED and self._way.number != 0:
             return  # all partitions hear the same
         if not self._is_ours(change.alert):
@@ -747,11 +791,15 @@ class Partition:
         """Tell how alerts stand where that differs from what was told; one that is over and was never told is no news."""
         for change in alerts:
             was = told.pop(change.alert, None)
-            is_news = was is not None or change.state == "firing" or change.alert in self._later
-            if is_news and self._is_ours(change.alert):
+            if not self._is_ours(change.alert):
+                continue
+            if was is not None or change.state == "firing" or change.alert in self._later:
                 self._tell_unless_same(change, was)
+            elif change.alert not in self._turned:
+                self._untold[change.alert] = change.at
 
     def _tell_unless_same(self, change: AlertChange, was: Notice | None) -> None:
+        self._untold.pop(change.alert, None)
         now = self._notice(change)
         is_last = was is not None and self._later.get(change.alert, was).sequence <= was.sequence
         if was is None or not is_last or not is_as_told(was, change):
@@ -759,10 +807,13 @@ class Partition:
         elif was.sequence > now.sequence:
             self._later[change.alert] = was
 
-    def _as_told(self, change: AlertChange) -> Notice:
-        """How an alert was told last."""
-        told = self._notice(change)
-        return max(told, self._later.get(change.alert, told), key=_sequence)
+    def _as_told(self, alerts: Iterable[AlertChange]) -> dict[str, Notice]:
+        """How alerts that stand here were told last, where that was here."""
+        ours = [each for each in alerts if self._is_ours(each.alert) and each.alert not in self._untold]
+        facts = {each.alert: self._notice(each) for each in ours}
+        return {
+            alert: max(each, self._later.get(alert, each), key=_sequence) for alert, each in facts.items()
+        }
 
     def _withdraw(self, left: Iterable[Notice], *, even_resolved: bool = False) -> None:
         """Tell that alerts are withdrawn which were told, and of which nothing is known now. `even_resolved`: for there was nothing to resolve."""
@@ -824,6 +875,8 @@ class Partition:
         quiet_since = now - way.horizon
         for alert in [alert for alert, each in self._later.items() if each.sequence[1] < quiet_since]:
             del self._later[alert]
+        for alert in [alert for alert, since in self._untold.items() if since < quiet_since]:
+            del self._untold[alert]
         for keys in engine.over(quiet_since):
             self._forget(keys)
         self._forget([patient for patient, since in self._over.items() if since < quiet_since])

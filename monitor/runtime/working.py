@@ -318,7 +318,7 @@ class Working:
             ],
             cases,
             [
-                each.alert
+                each
                 for teller, some in told.items()
                 for each in some
                 if teller != number and each.state == "firing"

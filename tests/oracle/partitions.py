@@ -16,6 +16,7 @@ from monitor.core.event import Event
 from monitor.formats.envelope import Envelope, Heard, Told, decode, encode, key_of, partition_of
 from monitor.formats.reject import Reject
 from monitor.notify.notice import Notice
+from monitor.runtime import cell
 from monitor.runtime.live import Loaded
 from monitor.runtime.partition import Partition, Way
 
@@ -60,6 +61,10 @@ class Cluster:
         self.rejects: list[Reject] = []
         self.notices: dict[str, Notice] = {}
         """The last word on each alert, as one who drops older sequences has it."""
+        self.tellers: dict[str, int] = {}
+        """Which partition said it."""
+        self.left: dict[str, Notice] = {}
+        """The last record of each alert, which is all that compaction leaves."""
         self.words: dict[tuple[str, object], tuple[str, int, str | None]] = {}
         """By alert and sequence: what was said. Never two things under one."""
         self.verdicts: dict[str, CaseVerdict | None] = {}
@@ -81,7 +86,17 @@ class Cluster:
     def _begun(self, number: int) -> Partition:
         way = Way(number, self.of, self.loaded, pseudonym=str.upper, most_in_memory=1)
         partition = Partition(dict(self.lasting[number].table), way, self.watcher)
-        partition.begin(self.notices.values(), self.cases() if partition.has_other_rules else ())
+        table = self.lasting[number].table
+        told = [(self.tellers[alert], each) for alert, each in self.notices.items()]
+        partition.begin(
+            [
+                each
+                for teller, each in told
+                if teller == number or (each.state == "resolved" and cell.journey_key(each.patient) in table)
+            ],
+            self.cases() if partition.has_other_rules else (),
+            [each for teller, each in told if teller != number and each.state == "firing"],
+        )
         return partition
 
     def cases(self) -> list[tuple[str, str]]:
@@ -139,7 +154,7 @@ class Cluster:
                 self.append(key, envelope)
             for notice in outcome.notices:
                 self.live_or_die()
-                self._notified(notice)
+                self._notified(notice, number)
             for case, verdict in outcome.verdicts.items():
                 self.live_or_die()
                 self.verdicts[case] = verdict
@@ -160,12 +175,14 @@ class Cluster:
         if self.dies():
             raise Died
 
-    def _notified(self, notice: Notice) -> None:
+    def _notified(self, notice: Notice, teller: int) -> None:
         word = (notice.state, notice.level, notice.reason)
         assert self.words.setdefault((notice.alert, notice.sequence), word) == word
         known = self.notices.get(notice.alert)
-        if known is None or known.sequence < notice.sequence:
+        self.left[notice.alert] = notice
+        if known is None or known.sequence <= notice.sequence:
             self.notices[notice.alert] = notice
+            self.tellers[notice.alert] = teller
 
     def settle(self) -> None:
         """Work until nothing waits anywhere, and all has been looked at."""

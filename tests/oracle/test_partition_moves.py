@@ -7,7 +7,7 @@ from strategies import START
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
-from monitor.formats.envelope import Told, key_of, partition_of
+from monitor.formats.envelope import Moved, Told, decode, key_of, partition_of
 from monitor.rulefile.load import load_rules
 from monitor.runtime.live import Loaded
 
@@ -104,3 +104,84 @@ def test_what_an_alert_comes_to_is_told_by_whoever_has_just_got_its_facts():
     cluster.step(home, 2)  # the facts that have moved, and the answer
     cluster.end(START + timedelta(seconds=20))
     assert [(each.state, each.reason) for each in cluster.notices.values()] == [("resolved", "late")] * 2
+
+
+def test_an_alert_that_was_taken_back_fires_again_where_its_facts_have_gone_if_all_together_say_so():
+    first, second, third = patients()
+    cluster = lived([event("x", "x", second, 1), event("y", "y", third, 1.5)])
+    cluster.arrive(event("m1", "merge", third, 2, into=second))  # nobody reads it for a while
+    cluster.now = START + timedelta(seconds=5)
+    cluster.tick()
+    cluster.restart(partition_of(first.encode(), OF))  # it learns that another partition speaks of the alert
+    cluster.settle()
+    assert [(each.state, each.reason) for each in cluster.notices.values()] == [("resolved", "withdrawn")]
+    cluster.arrive(event("m2", "merge", third, 20, into=first))  # so the answer was not about the second
+    cluster.settle()
+    assert [each.state for each in cluster.notices.values()] == ["firing"]
+    assert cluster.left == cluster.notices
+
+
+def test_what_has_come_of_an_alert_is_not_told_anew_while_only_some_of_its_facts_have_moved():
+    first, second, third = patients()
+    cluster = lived(
+        [
+            event("x", "x", third, 1),
+            event("m1", "merge", third, 2, into=second),
+            event("y", "y", second, 5),
+        ]
+    )
+    home, old = (partition_of(each.encode(), OF) for each in (first, second))
+    cluster.arrive(event("m2", "merge", second, 10, into=first))
+    cluster.step(old)
+    coming = [decode(value) for _, value in cluster.lasting[home].log[cluster.read[home] :]]
+    assert [type(each) for each in coming] == [Moved, Moved]
+    for each in coming:
+        cluster.live[home].take(each, cluster.now)
+        cluster.read[home] += 1
+        cluster.finish(home)
+        assert [(each.state, each.reason) for each in cluster.left.values()] == [("resolved", "late")]
+
+
+def test_what_was_told_of_linked_patients_is_known_to_their_next_owner():
+    first, second, _ = patients()
+    cluster = lived(
+        [
+            event("m", "merge", second, 0, into=first),
+            event("x", "x", first, 1),
+            event("y", "y", first, 5),
+        ]
+    )
+    home = partition_of(first.encode(), OF)
+    cluster.restart(home)
+    cluster.end(START + timedelta(seconds=6))
+    late = event("y2", "y", second, 2)
+    late.arrived_at = None
+    cluster.tell(late)
+    cluster.settle()
+    assert [(each.state, each.reason) for each in cluster.notices.values()] == [("resolved", "charted_late")]
+
+
+def test_what_was_told_ahead_of_the_table_is_taken_back_when_facts_that_come_late_leave_nothing_of_it():
+    first, _, _ = patients()
+    cluster = lived([event("x", "x", first, 1)])
+    cluster.end(START + timedelta(hours=2))
+    assert [each.reason for each in cluster.notices.values()] == ["missed"]
+    told = Told(event("y", "y", first, 2))  # it came to another partition, an hour ago
+    cluster.append(key_of(told), told)
+    cluster.restart(partition_of(first.encode(), OF))
+    cluster.settle()
+    assert [each.verdict for each in cluster.verdicts.values()] == ["met"]
+    assert [each.reason for each in cluster.notices.values()] == ["withdrawn"]
+
+
+def test_what_becomes_of_an_alert_that_was_told_ahead_is_told_though_its_patient_has_no_facts_here():
+    first, second, _ = patients()
+    cluster = lived([event("m", "merge", first, 0, into=second), event("x", "x", first, 1)])
+    cluster.now = START + timedelta(seconds=5)
+    cluster.tick()
+    assert [(each.state, each.patient) for each in cluster.notices.values()] == [("firing", second)]
+    home = partition_of(first.encode(), OF)
+    cluster.restart(home)
+    cluster.live[home].warm(10)
+    cluster.end(START + timedelta(hours=2))
+    assert [each.reason for each in cluster.notices.values()] == ["missed"]

@@ -71,6 +71,12 @@ def compare(cluster: Cluster, engine: Any) -> None:
                 expected.level,
                 expected.reason,
             )
+    stale = {
+        alert: (each, cluster.notices[alert])
+        for alert, each in cluster.left.items()
+        if each.sequence != cluster.notices[alert].sequence
+    }
+    assert not stale
     open_cases = [each for each in cluster.verdicts.values() if each is not None and each.verdict == "open"]
     waiting = [each for partition in cluster.live for each in partition.waiting.cases()]
     assert Counter((each.rule, each.due_at if each.overdue else None) for each in open_cases) == Counter(
