@@ -362,6 +362,15 @@ class _Consumer(driver.Consumer):
         stopped.close()
         return await work
 
+    async def seek_to_committed(self) -> Any:
+        """Faust goes back so when it has thrown away records that it read while partitions were given anew. It leaves those
+        partitions where they are of which nothing was ever committed, and their records would be passed over."""
+        committed = await super().seek_to_committed()
+        never = [place for place, offset in committed.items() if not offset]
+        if never:
+            await self._thread.seek_to_beginning(*never)
+        return committed
+
     def _has_room(self) -> bool:
         """Whether a record can be handed on at once."""
         app = self.app

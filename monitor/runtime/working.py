@@ -53,6 +53,8 @@ _GATHER_SECONDS: Final = 0.03
 _GATHER_BEHIND_SECONDS: Final = 0.25
 _AMID_SECONDS: Final = 1.0
 """How long to wait for the rest of what arrived at one instant."""
+_PASSED_OVER_SECONDS: Final = 5.0
+"""When records have waited for so long, and none came, the stream has passed over them."""
 _TIDY_SECONDS: Final = 1.0
 _COUNT_SECONDS: Final = 5.0
 """Between two counts of the open cases, of which there may be very many."""
@@ -102,7 +104,7 @@ class _Share:
     pending: list[Callable[[], object]] = field(default_factory=list)
     at: float = 0.0
     """When the last record arrived."""
-    taken_at: float = 0.0
+    taken_at: float = field(default_factory=monotonic)
     """When it was taken, by the steady clock."""
     is_cut: bool = False
     """Whether more may come that arrived then, so that nothing can be told yet of that instant."""
@@ -212,6 +214,7 @@ class Working:
                 raise _Lost("a record could not be taken") from self._failure
             self._look_at_clocks(stream)
             await self._flush(stream)
+            await self._look_for_passed_over(stream)
             await self._use_next()
             self._check(stream)
             self._something.clear()
@@ -366,8 +369,23 @@ class Working:
     def _pending(self) -> int:
         return sum(len(share.pending) for share in self._shares.values())
 
+    async def _look_for_passed_over(self, stream: Stream) -> None:
+        """Read the last records of a partition where the stream does not bring them: no later one shows that they are left out."""
+        for share in list(self._shares.values()):
+            seen = stream.seen(share.number)
+            if seen is None or share.next >= seen.end or share.pending:
+                continue
+            if monotonic() - share.taken_at < _PASSED_OVER_SECONDS:
+                continue
+            try:
+                await self._fill(share, seen.end)
+            except Abandoned:
+                return
+            except Exception as error:
+                raise _Lost("a record could not be taken") from error
+
     async def _fill(self, share: _Share, end: int) -> None:
-        """Read what the stream left out."""
+        """Read what the stream left out; it may bring some of it, and more, meanwhile."""
         topic = self._events
         while self._shares.get(share.number) is share:
             try:
@@ -381,10 +399,10 @@ class Working:
         self.metrics.offset_gaps.inc()
         _log.warning("records_left_out", count=len(found))
         for each in found:
-            await self._apply(
-                share, Record(share.number, each.offset, each.timestamp / 1000, each.value, lambda: None)
-            )
-        share.next = end
+            if each.offset >= share.next:
+                record = Record(share.number, each.offset, each.timestamp / 1000, each.value, lambda: None)
+                await self._apply(share, record)
+        share.next, share.taken_at = max(share.next, end), monotonic()
 
     async def _apply(self, share: _Share, record: Record) -> None:
         """Show a record to its partition. What cannot be used becomes a reject; nothing is passed over."""

@@ -30,11 +30,11 @@ class Owner:
     def __init__(self, cluster, folder):
         folder.mkdir()
         self.owned = set()
-        self.leaving = None
+        self.taken = []
         self.stream = Stream(cluster, folder, self._take, self._assigned, self._revoked)
 
     async def _take(self, record):
-        record.done()
+        self.taken.append(record.offset)  # never done with, so that nothing is committed
 
     async def _assigned(self, owned):
         self.owned = owned
@@ -145,6 +145,21 @@ def test_nobody_gets_partitions_before_what_was_sent_about_them_is_there(cluster
     asyncio.run(live())
     assert found
     assert told(cluster) == found
+
+
+def test_what_faust_read_and_threw_away_is_read_again_though_nothing_was_ever_committed(
+    cluster, broker, tmp_path
+):
+    """It reads on while partitions are given anew, throws away what comes then, and goes back to what was committed."""
+    broker.send(cluster.topic("events"), [b"first", b"second"], partition=0)
+
+    async def live():
+        async with owner(cluster, tmp_path / "a") as one:
+            await until(lambda: one.taken == [0, 1])
+            await one.stream._app.consumer.perform_seek()
+            await until(lambda: one.taken == [0, 1, 0, 1])
+
+    asyncio.run(live())
 
 
 def test_how_far_a_partition_is_known_counts_from_when_the_brokers_were_asked(cluster, broker, tmp_path):

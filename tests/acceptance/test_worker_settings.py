@@ -229,11 +229,11 @@ def test_offsets_that_hold_no_records_are_passed_and_hold_no_time_back(broker, s
             for number in range(PARTITIONS):
                 producer.send(site.cluster.topic("events"), encode(Heard("A")), partition=number)
             end()  # leaves a record of its own in each partition
-    until_agrees(site)
     [worker] = site.workers
-    wait_until(lambda: worker.metric("lag_records") == 0, 60, "nothing that waits")
-    site.tell(events(200))
     wait_until(lambda: worker.metric("offset_gaps_total") >= PARTITIONS, 30, "a gap in each partition")
+    wait_until(lambda: worker.metric("lag_records") == 0, 30, "nothing that waits")
+    until_agrees(site)
+    site.tell(events(200))
     agrees(site)
 
 
