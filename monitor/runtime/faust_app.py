@@ -364,7 +364,8 @@ class _Consumer(driver.Consumer):
 
     async def seek_to_committed(self) -> Any:
         """Faust goes back so when it has thrown away records that it read while partitions were given anew. It leaves those
-        partitions where they are of which nothing was ever committed, and their records would be passed over."""
+        partitions where they are of which nothing was ever committed, and their records would be passed over.
+        """
         committed = await super().seek_to_committed()
         never = [place for place, offset in committed.items() if not offset]
         if never:
