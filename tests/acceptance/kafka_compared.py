@@ -145,6 +145,14 @@ def at_the_end(site, now):
     )
 
 
+def agrees(site):
+    """See that what is told is what one pass tells, also when all workers have ended, and that nobody was told too much."""
+    now = until_agrees(site)
+    site.end()
+    found = at_the_end(site, now)
+    assert [site.notices()[alert] for alert in found.passing] == []
+
+
 def fired(told):
     """For how many seconds an alert fired before it was taken back."""
     return told[-1][0] - told[0][0]

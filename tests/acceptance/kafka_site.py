@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, closing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 
 import debian
 import msgspec
 from kafka_broker import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.formats import fhir
 from monitor.formats.envelope import Told, Visited, decode
@@ -55,6 +57,8 @@ rules:
     within: 1h
 """
 
+_numbers = itertools.count()
+
 
 def wait_until(condition, seconds, what="it"):
     """What the condition then was."""
@@ -65,13 +69,37 @@ def wait_until(condition, seconds, what="it"):
     return found
 
 
+def events(count, kinds=("x", "y", "x", "discharge", "x"), patients=40):
+    """Events of several patients in turn, who all get one kind after the other; the last is of now, and may fall due soon.
+
+    By all rules here the first of five kinds is answered in time, and the others are not.
+    """
+    last = _seconds((count - 1) // patients)
+    ended = datetime.now(UTC)
+    return [
+        Event(
+            id=f"e{next(_numbers)}",
+            type=kinds[n // patients % len(kinds)],
+            patient=f"p{n % patients}",
+            occurred_at=ended - timedelta(seconds=last - _seconds(n // patients)),
+            source="A",
+        )
+        for n in range(count)
+    ]
+
+
+def _seconds(number):
+    """When the kind of this number happens."""
+    return 10 * (number // 5) + (0, 1, 4, 5, 6)[number % 5]
+
+
 class Process:
     """A command of ours with a web page."""
 
-    def __init__(self, folder, command, number, *, skew=0, settings="handoff.yaml"):
-        """`skew`: by how many seconds its clock is ahead of all others."""
+    def __init__(self, folder, command, number, *, skew=0, settings="handoff.yaml", data=None):
+        """`skew`: by how many seconds its clock is ahead of all others. `data`: where it keeps what is its own."""
         self.log = folder / f"{command}{number}.log"
-        data = [] if command == "ingest" else ["--data", f"{self.log}.d"]
+        data = [] if command == "ingest" else ["--data", data or f"{self.log}.d"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "monitor", command, "--settings", settings, *data],

@@ -1,6 +1,5 @@
 """`handoff worker` as it is set up and used: secured brokers, other rules, FHIR, offsets that are left out, more workers than partitions."""
 
-import itertools
 import json
 import random
 from contextlib import closing
@@ -8,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka_broker import PASSWORD, USER, KafkaProducer
-from kafka_compared import at_the_end, until_agrees
-from kafka_site import PARTITIONS, Site, wait_until
+from kafka_compared import agrees, at_the_end, until_agrees
+from kafka_site import PARTITIONS, Site, events, wait_until
 
-from monitor.core.event import Event, moment_text
+from monitor.core.event import moment_text
 from monitor.formats.envelope import Heard, encode, partition_of
 
 pytestmark = [
@@ -63,45 +62,12 @@ rules:
     severity: info
     never: {type: discharge}
 """
-numbers = itertools.count()
 
 
 @pytest.fixture
 def site(broker, tmp_path):
     with Site(broker, tmp_path, rules=RULES) as found:
         yield found
-
-
-def events(count, kinds=("x", "y", "x", "discharge", "x"), patients=40):
-    """Events of several patients in turn, who all get one kind after the other; the last is of now, and may fall due soon.
-
-    By all rules here the first of five kinds is answered in time, and the others are not.
-    """
-    last = seconds((count - 1) // patients)
-    ended = datetime.now(UTC)
-    return [
-        Event(
-            id=f"e{next(numbers)}",
-            type=kinds[n // patients % len(kinds)],
-            patient=f"p{n % patients}",
-            occurred_at=ended - timedelta(seconds=last - seconds(n // patients)),
-            source="A",
-        )
-        for n in range(count)
-    ]
-
-
-def seconds(number):
-    """When the kind of this number happens."""
-    return 10 * (number // 5) + (0, 1, 4, 5, 6)[number % 5]
-
-
-def agrees(site):
-    """What is told is what one pass tells, also when all workers have ended."""
-    now = until_agrees(site)
-    site.end()
-    found = at_the_end(site, now)
-    assert [site.notices()[alert] for alert in found.passing] == []
 
 
 def owned(worker):
