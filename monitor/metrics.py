@@ -278,6 +278,10 @@ class Metrics:
         self.offset_gaps = counter(
             "offset_gaps", "Times at which the stream left out records; they were read again beside it."
         ).of()
+        self.expired = counter(
+            "expired_records",
+            "Records that retention took before a worker had read them; nothing is known of them.",
+        ).of()
         self.skewed = counter(
             "skewed_records",
             "Records that the broker's clock put earlier than what had been judged already.",

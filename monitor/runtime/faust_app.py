@@ -79,6 +79,14 @@ class Outgoing(NamedTuple):
     headers: list[tuple[str, bytes]] = []
 
 
+class First(NamedTuple):
+    """Where the reading of a partition begins."""
+
+    offset: int
+    expired: int
+    """How many records before it had not been read, and are gone."""
+
+
 Place = tuple[str, int]
 """A topic, and a partition of it."""
 
@@ -213,15 +221,15 @@ class Stream:
         """Our partitions of the events."""
         return {each.partition for each in self._app.consumer.assignment() if each.topic == self._events}
 
-    async def first_offsets(self, partitions: set[int]) -> dict[int, int]:
-        """The first offset of each partition that has not been done with yet."""
+    async def first(self, partitions: set[int]) -> dict[int, First]:
+        """The first record of each partition that has not been done with yet, and is still there."""
         consumer = self._app.consumer
         places = {TP(self._events, each) for each in partitions}
         first = {
             place.partition: offset for place, offset in (await consumer.earliest_offsets(*places)).items()
         }
         committed = await self._committed(places)
-        return {each: max(first.get(each) or 0, committed.get(each) or 0) for each in partitions}
+        return {each: _first(first.get(each) or 0, committed.get(each)) for each in partitions}
 
     async def _committed(self, places: set[TP]) -> dict[int, int]:
         thread = self._app.consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 - Faust has no word for it
@@ -306,6 +314,12 @@ class Stream:
         self._under_way -= 1
         if self._under_way == 0:
             self._quiet.set()
+
+
+def _first(earliest: int, committed: int | None) -> First:
+    if committed is None:  # who has never read a partition misses nothing
+        return First(earliest, 0)
+    return First(max(earliest, committed), max(0, earliest - committed))
 
 
 class _Producer(driver.Producer):

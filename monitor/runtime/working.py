@@ -258,13 +258,18 @@ class Working:
                 lambda cluster: catch_up(cluster, tables, lambda: self._revocations == revocations)
             )
             told = await self._told()
-            first = await stream.first_offsets(owned)
+            first = await stream.first(owned)
             for number, table in tables.items():
-                shares[number] = _Share(number, table, await self._make(table, number, told), first[number])
+                shares[number] = _Share(
+                    number, table, await self._make(table, number, told), first[number].offset
+                )
                 await asyncio.sleep(0)
             if self._revocations == revocations:  # else it was all taken from us meanwhile
                 self._shares = shares
                 self._is_assigned = True
+                if expired := sum(each.expired for each in first.values()):
+                    self.metrics.expired.inc(expired)
+                    _log.error("records_expired", count=expired)
                 _log.info("partitions_assigned", count=len(shares), journeys=self.journeys)
         except Abandoned:
             return
@@ -396,8 +401,9 @@ class Working:
                 await asyncio.sleep(_AGAIN_SECONDS)
         else:
             return
-        self.metrics.offset_gaps.inc()
-        _log.warning("records_left_out", count=len(found))
+        if found:  # some offsets hold none, as those where transactions end
+            self.metrics.offset_gaps.inc()
+            _log.warning("records_left_out", count=len(found))
         for each in found:
             if each.offset >= share.next:
                 record = Record(share.number, each.offset, each.timestamp / 1000, each.value, lambda: None)
