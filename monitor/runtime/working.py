@@ -55,6 +55,8 @@ _AMID_SECONDS: Final = 1.0
 """How long to wait for the rest of what arrived at one instant."""
 _PASSED_OVER_SECONDS: Final = 5.0
 """When records have waited for so long, and none came, the stream has passed over them."""
+_MOST_PASSED_OVER: Final = 10_000
+"""Records that are read at once where it has."""
 _TIDY_SECONDS: Final = 1.0
 _COUNT_SECONDS: Final = 5.0
 """Between two counts of the open cases, of which there may be very many."""
@@ -104,8 +106,11 @@ class _Share:
     pending: list[Callable[[], object]] = field(default_factory=list)
     at: float = 0.0
     """When the last record arrived."""
-    taken_at: float = field(default_factory=monotonic)
+    taken_at: float = 0.0
     """When it was taken, by the steady clock."""
+    stands_at: int | None = None
+    """The offset at which nothing comes, though the brokers have more; None: there is no more, or some of it has come."""
+    stands_since: float = 0.0
     is_cut: bool = False
     """Whether more may come that arrived then, so that nothing can be told yet of that instant."""
     outcomes: list[Outcome] = field(default_factory=list)
@@ -376,18 +381,26 @@ class Working:
 
     async def _look_for_passed_over(self, stream: Stream) -> None:
         """Read the last records of a partition where the stream does not bring them: no later one shows that they are left out."""
-        for share in list(self._shares.values()):
-            seen = stream.seen(share.number)
-            if seen is None or share.next >= seen.end or share.pending:
-                continue
-            if monotonic() - share.taken_at < _PASSED_OVER_SECONDS:
-                continue
+        for share, end in self._passed_over(stream):
             try:
-                await self._fill(share, seen.end)
+                await self._fill(share, end)
             except Abandoned:
                 return
             except Exception as error:
                 raise _Lost("a record could not be taken") from error
+
+    def _passed_over(self, stream: Stream) -> list[tuple[_Share, int]]:
+        """Partitions of which nothing has come for some time, though the brokers have more; and up to where to read that."""
+        found = []
+        for share in self._shares.values():
+            seen = stream.seen(share.number)
+            if seen is None or share.next >= seen.end or share.pending:
+                share.stands_at = None
+            elif share.stands_at != share.next:
+                share.stands_at, share.stands_since = share.next, monotonic()
+            elif monotonic() - share.stands_since > _PASSED_OVER_SECONDS:
+                found.append((share, min(seen.end, share.next + _MOST_PASSED_OVER)))
+        return found
 
     async def _fill(self, share: _Share, end: int) -> None:
         """Read what the stream left out; it may bring some of it, and more, meanwhile."""
@@ -408,7 +421,7 @@ class Working:
             if each.offset >= share.next:
                 record = Record(share.number, each.offset, each.timestamp / 1000, each.value, lambda: None)
                 await self._apply(share, record)
-        share.next, share.taken_at = max(share.next, end), monotonic()
+        share.next = max(share.next, end)
 
     async def _apply(self, share: _Share, record: Record) -> None:
         """Show a record to its partition. What cannot be used becomes a reject; nothing is passed over."""
