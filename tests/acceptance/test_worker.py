@@ -1,5 +1,6 @@
 """`handoff worker` on a real Kafka: whatever befalls workers, they tell what one pass over the same events tells."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,9 +8,14 @@ from kafka_compared import agrees, until_agrees
 from kafka_site import PARTITIONS, Site, events, wait_until
 
 from monitor.core.event import Event
+from monitor.core.place import Registry
 from monitor.formats.envelope import Heard, encode, partition_of
+from monitor.runtime import working
+from monitor.runtime.clock import LiveClock
+from monitor.runtime.live import Loaded
 from monitor.runtime.rocks import DiskTable
 from monitor.runtime.table import Table, catch_up
+from monitor.settings import Settings
 
 pytestmark = [
     pytest.mark.acceptance,
@@ -84,6 +90,34 @@ def test_patients_are_merged_across_partitions(site):
     )
     agrees(site)
     assert {each.patient for each in site.verdicts().values()} == {first}
+
+
+def test_what_the_stream_passes_over_is_read_beside_it_and_time_goes_on(site, monkeypatch):
+    site.start()
+    site.tell(events(200, kinds=("x",)))  # the last is due in a second
+    first = {number: site.written("events", number) for number in range(PARTITIONS)}
+
+    class Forgetful(working.Stream):
+        async def _hand_on(self, event):
+            if event.message.offset >= first[event.message.partition]:
+                await super()._hand_on(event)
+
+    async def live():
+        settings = Settings(rules=["rules.yaml"], data=str(site.folder / "data"))
+        loaded = Loaded(site.rule_set(), Registry(), "digest")
+        worker = working.Working(settings, site.cluster, loaded, b"secret", LiveClock())
+        worker.start()
+        try:
+            await asyncio.to_thread(until_agrees, site)
+            await asyncio.to_thread(site.tell, events(200))  # these it brings
+            await asyncio.to_thread(agrees, site)
+        finally:
+            await worker.stop()
+        return worker.metrics.exposition("")[0].decode()
+
+    monkeypatch.chdir(site.folder)
+    monkeypatch.setattr(working, "Stream", Forgetful)
+    assert f"handoff_offset_gaps_total {float(PARTITIONS)}" in asyncio.run(live())
 
 
 def test_a_worker_whose_journeys_are_on_disk_goes_on_from_there_after_it_was_killed(site):
