@@ -1,6 +1,7 @@
 """`handoff worker` on a real Kafka: whatever befalls workers, they tell what one pass over the same events tells."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,11 +96,12 @@ def test_patients_are_merged_across_partitions(site):
 def test_what_the_stream_passes_over_is_read_beside_it_and_time_goes_on(site, monkeypatch):
     site.start()
     site.tell(events(200, kinds=("x",)))  # the last is due in a second
-    first = {number: site.written("events", number) for number in range(PARTITIONS)}
 
     class Forgetful(working.Stream):
+        is_forgetful = True
+
         async def _hand_on(self, event):
-            if event.message.offset >= first[event.message.partition]:
+            if not self.is_forgetful:
                 await super()._hand_on(event)
 
     async def live():
@@ -109,7 +111,8 @@ def test_what_the_stream_passes_over_is_read_beside_it_and_time_goes_on(site, mo
         worker.start()
         try:
             await asyncio.to_thread(until_agrees, site)
-            await asyncio.to_thread(site.tell, events(200))  # these it brings
+            Forgetful.is_forgetful = False
+            await asyncio.to_thread(site.tell, events(200))
             await asyncio.to_thread(agrees, site)
         finally:
             await worker.stop()
@@ -117,7 +120,8 @@ def test_what_the_stream_passes_over_is_read_beside_it_and_time_goes_on(site, mo
 
     monkeypatch.chdir(site.folder)
     monkeypatch.setattr(working, "Stream", Forgetful)
-    assert f"handoff_offset_gaps_total {float(PARTITIONS)}" in asyncio.run(live())
+    [gaps] = re.findall(r"^handoff_offset_gaps_total (.+)$", asyncio.run(live()), re.MULTILINE)
+    assert float(gaps) >= PARTITIONS
 
 
 def test_a_worker_whose_journeys_are_on_disk_goes_on_from_there_after_it_was_killed(site):
