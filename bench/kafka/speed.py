@@ -1,8 +1,9 @@
-"""How many events a second workers judge, one and two of them, of a topic that is filled while they wait."""
+"""How many events a second workers judge, one and two of them, of a topic that is filled while they stand still."""
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.kafka.site import PARTITIONS, Program, Site
@@ -39,8 +40,11 @@ def _taken(site: Site, count: int, events: int) -> tuple[float, float]:
             each.until(
                 lambda each=each: each.is_ready() and each.metric("handoff_partitions ") == PARTITIONS / count
             )
+        with ExitStack() as standing:
+            for each in workers:
+                standing.enter_context(each.held())
+            site.send(records)
         used, began = sum(each.cpu for each in workers), time.perf_counter()
-        site.send(records)
         workers[0].until(lambda: _judged(workers) >= events, 0.2)
         took = time.perf_counter() - began
         cpu = (sum(each.cpu for each in workers) - used) / events
