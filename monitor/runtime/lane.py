@@ -19,8 +19,8 @@ from monitor.runtime.database import StoreError
 
 T = TypeVar("T")
 
-_MOST_AT_ONCE: Final = 1_000
-"""Events in one batch; with more of them those behind would wait too long."""
+_MOST_AT_ONCE: Final = 4_000
+"""Events in one batch: the more, the fewer pages of indexes each of them costs; but those that came first wait for the others."""
 _MOST_WAITING: Final = 20_000
 """Events that may wait; beyond that, whoever brings more waits first."""
 _LONGEST_NAP: Final = 0.25

@@ -74,6 +74,37 @@ def test_what_failed_is_tried_again_though_nobody_brings_anything():
     asyncio.run(go())
 
 
+def test_messages_that_wait_are_written_together_but_no_more_than_may_wait_for_each_other():
+    class Slow(Work):
+        began, may_go_on = threading.Event(), threading.Event()
+
+        def write(self, messages, positions):
+            super().write(messages, positions)
+            self.began.set()
+            self.may_go_on.wait(LONGEST_SECONDS)
+
+    async def go():
+        work = Slow()
+        lane = Lane(work)
+        lane.start()
+        message = Message(origin="http", content=b"", events=[None] * 1_000)
+        try:
+            await lane.begun.wait()
+            first = asyncio.create_task(lane.take([message]))
+            await asyncio.to_thread(work.began.wait, LONGEST_SECONDS)
+            others = [asyncio.create_task(lane.take([message])) for _ in range(5)]
+            await asyncio.sleep(0)
+            assert lane.waiting == 5_000
+            work.may_go_on.set()
+            await asyncio.gather(first, *others)
+            assert list(map(len, work.written)) == [1, 4, 1]
+        finally:
+            work.may_go_on.set()
+            await lane.stop()
+
+    asyncio.run(go())
+
+
 def test_news_is_written_when_it_is_time_though_nobody_brings_anything():
     class Newsy(Work):
         news = False
