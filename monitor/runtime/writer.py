@@ -192,7 +192,8 @@ _FACT: Final = """
     INSERT INTO facts (patient, digest, arrived_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (patient, digest) DO NOTHING"""
 _FOLD: Final = """
     REPLACE INTO folded (patient, due_at, phase, heard_at, is_over) VALUES (?, ?, ?,
-        coalesce((SELECT max(arrived_at) FROM facts WHERE patient = ?), 0), ?)"""
+        coalesce((SELECT arrived_at FROM facts WHERE number = (SELECT max(number) FROM facts WHERE patient = ?)), 0), ?)"""
+"""Facts are numbered as they arrive, so the last one says when the journey was heard; the others need not be read."""
 _LONGER: Final = """
     UPDATE heard SET until = ?
     WHERE number = (SELECT max(number) FROM heard WHERE source = ?) AND until >= ?"""

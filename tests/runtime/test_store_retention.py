@@ -74,7 +74,7 @@ def test_a_journey_is_kept_while_anything_can_happen_in_it(store, folded, why):
 
 
 def test_a_journey_of_which_something_was_heard_since_is_kept(store):
-    write(store, facts=[fact(1), fact(1, "7002", arrived_at=LATER)])
+    write(store, facts=[fact(1), fact(1, "7002"), fact(2), fact(2, "7002", arrived_at=LATER)])
     write(store, folded=over("7001", "7002"))
     assert store.forget(LATER) == ["7001"]
 
