@@ -91,7 +91,7 @@ class Family(Generic[M]):
         self.metric = metric
         self._bounds = bounds
         self._series: dict[tuple[str | None, ...], M] = {}
-        """Those whose values are within bounds as they are, so that most events find theirs at once."""
+        """Those whose values are within bounds, so that most events find theirs at once."""
         self._lock = Lock()
 
     def of(self, *values: str | None) -> M:
@@ -105,7 +105,7 @@ class Family(Generic[M]):
         with self._lock:
             bounded = tuple(bound(value) for bound, value in zip(self._bounds, values, strict=True))
             series = self.metric.labels(*bounded)
-            if bounded == values:
+            if bounded == tuple(value or "" for value in values):
                 self._series[values] = series
         return series
 
