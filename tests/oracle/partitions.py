@@ -50,11 +50,17 @@ class Cluster:
     """Partitions, and one worker for each."""
 
     def __init__(
-        self, loaded: Loaded, of: int, now: datetime, dies: Callable[[], bool] = lambda: False
+        self,
+        loaded: Loaded,
+        of: int,
+        now: datetime,
+        dies: Callable[[], bool] = lambda: False,
+        amid: Callable[[], object] = lambda: None,
     ) -> None:
-        """`dies` is asked before each step whether the worker dies now."""
+        """`dies` is asked before each step whether the worker dies now; `amid` may do what happens before each record that a worker sends."""
         self.loaded, self.of, self.now = loaded, of, now
         self.dies = dies
+        self.amid = amid
         self.deaths = 0
         self.watcher = Unwatched()
         self.lasting = [Lasting() for _ in range(of)]
@@ -149,15 +155,16 @@ class Cluster:
         lasting, partition = self.lasting[number], self.live[number]
         try:
             outcome = partition.drain()
-            for key, envelope in outcome.sends:
-                self.live_or_die()
-                self.append(key, envelope)
             for notice in outcome.notices:
                 self.live_or_die()
                 self._notified(notice, number)
             for case, verdict in outcome.verdicts.items():
                 self.live_or_die()
                 self.verdicts[case] = verdict
+            for key, envelope in outcome.sends:
+                self.live_or_die()
+                self.amid()
+                self.append(key, envelope)
             for cell, value in outcome.cells.items():
                 self.live_or_die()
                 if value is None:
