@@ -1,9 +1,11 @@
-"""The shelf of the live service's engine: quiet journeys, whose facts are on disk already."""
+"""The shelves of engines: quiet journeys, whose facts are elsewhere already, on disk or in the table of a partition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
+
+from monitor.runtime import cell
 
 
 class DiskShelf(MutableMapping[str, bytes]):
@@ -43,3 +45,39 @@ class DiskShelf(MutableMapping[str, bytes]):
     def forget(self, patients: Iterable[str]) -> None:
         """These are no longer known at all."""
         self._patients.difference_update(patients)
+
+
+class TableShelf(MutableMapping[str, bytes]):
+    """The journeys that are folded; their facts are in the table already."""
+
+    def __init__(self, table: Mapping[bytes, bytes]) -> None:
+        self._table = table
+        self.patients: set[str] = set()
+        self.unfolded: set[str] = set()
+        """Whom the engine has taken from the shelf since this was last emptied."""
+
+    def packed(self, patient: str) -> bytes:
+        """The facts of a patient in the table, on the shelf or not; none for one who has moved."""
+        return cell.unpack(self._table.get(cell.journey_key(patient), b"[]"))
+
+    def __contains__(self, patient: object) -> bool:
+        return patient in self.patients
+
+    def __getitem__(self, patient: str) -> bytes:
+        if patient not in self.patients:
+            raise KeyError(patient)
+        return self.packed(patient)
+
+    def __setitem__(self, patient: str, packed: bytes) -> None:
+        self.patients.add(patient)
+        self.unfolded.discard(patient)
+
+    def __delitem__(self, patient: str) -> None:
+        self.patients.remove(patient)
+        self.unfolded.add(patient)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.patients)
+
+    def __len__(self) -> int:
+        return len(self.patients)
