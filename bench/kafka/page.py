@@ -21,7 +21,7 @@ code is in [bench/kafka/](../../bench/kafka/).
 
 REMARKS = """### What these figures depend on
 
-- **One worker** is one processor's work, and so are the broker and whoever fills the topic: on two cores a second worker has only what the broker leaves.
+- **One worker** is one processor's work, and so is the broker: on two cores a second worker has only what the broker leaves. The topic is filled while the workers stand still.
 - **A worker that starts** reads the table of its partitions, and lives only those journeys again in which something was due since they were written. Other
   rules mean that all are lived again, some half a millisecond each; meanwhile events are judged.
 - **Taking over** from a worker that was killed begins when the brokers have missed it for a session; one that is stopped in order hands over at once.
