@@ -103,6 +103,8 @@ class _Share:
     """The offset of the record that comes next."""
     is_whole: bool = True
     """Not while its partition failed over a record, and another is being made from the table."""
+    taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while records are shown to its partition, by the stream or from beside it."""
     pending: list[Callable[[], object]] = field(default_factory=list)
     at: float = 0.0
     """When the last record arrived."""
@@ -359,10 +361,11 @@ class Working:
         if share is None:
             return  # it is no longer ours, and is read again by whoever has it
         try:
-            if record.offset > share.next:
-                await self._fill(share, record.offset)
-            if record.offset >= share.next:
-                await self._apply(share, record)
+            async with share.taking:
+                if record.offset > share.next:
+                    await self._fill(share, record.offset)
+                if record.offset >= share.next:
+                    await self._apply(share, record)
         except Abandoned:
             return
         except Exception as error:  # noqa: BLE001 - Faust would pass over the record
@@ -383,7 +386,9 @@ class Working:
         """Read the last records of a partition where the stream does not bring them: no later one shows that they are left out."""
         for share, end in self._passed_over(stream):
             try:
-                await self._fill(share, end)
+                async with share.taking:
+                    if share.next < end:
+                        await self._fill(share, end)
             except Abandoned:
                 return
             except Exception as error:
@@ -394,7 +399,7 @@ class Working:
         found = []
         for share in self._shares.values():
             seen = stream.seen(share.number)
-            if seen is None or share.next >= seen.end or share.pending:
+            if seen is None or share.next >= seen.end or share.pending or share.taking.locked():
                 share.stands_at = None
             elif share.stands_at != share.next:
                 share.stands_at, share.stands_since = share.next, monotonic()
@@ -403,7 +408,7 @@ class Working:
         return found
 
     async def _fill(self, share: _Share, end: int) -> None:
-        """Read what the stream left out; it may bring some of it, and more, meanwhile."""
+        """Read what the stream left out."""
         topic = self._events
         while self._shares.get(share.number) is share:
             try:
@@ -418,10 +423,9 @@ class Working:
             self.metrics.offset_gaps.inc()
             _log.warning("records_left_out", count=len(found))
         for each in found:
-            if each.offset >= share.next:
-                record = Record(share.number, each.offset, each.timestamp / 1000, each.value, lambda: None)
-                await self._apply(share, record)
-        share.next = max(share.next, end)
+            record = Record(share.number, each.offset, each.timestamp / 1000, each.value, lambda: None)
+            await self._apply(share, record)
+        share.next = end
 
     async def _apply(self, share: _Share, record: Record) -> None:
         """Show a record to its partition. What cannot be used becomes a reject; nothing is passed over."""
