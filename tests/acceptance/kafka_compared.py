@@ -86,8 +86,9 @@ def went_too_far(told, replayed):
 
 
 def standing(alert):
-    """How it stands, to a receiver."""
-    return alert.state, alert.level, alert.reason, alert.rule, alert.severity, alert.trigger_at
+    """How it stands, to a receiver; of what is over nobody need hear that other rules give it another severity."""
+    severity = alert.severity if alert.state == "firing" else None
+    return alert.state, alert.level, alert.reason, alert.rule, severity, alert.trigger_at
 
 
 def undisciplined(told):

@@ -115,13 +115,11 @@ def test_a_worker_that_is_not_let_in_says_so_and_ends(broker, site):
 
 def test_changed_rules_are_those_of_all_journeys_and_who_was_told_is_told(site):
     site.start({}, {})
-    site.tell(
-        events(200)
-    )  # nothing is answered late: nobody need hear of alerts that are over that their severity is another now
+    site.tell(events(400))
     until_agrees(site)
     site.use("rules: [{id: broken}]\n")
     wait_until(lambda: all(each.metric("rules_refused") for each in site.workers), 30, "being refused")
-    site.tell(events(100, kinds=("x",)))
+    site.tell(events(100))
     site.use(OTHER_RULES)
     wait_until(
         lambda: all(each.metric('rule_reloads_total{result="taken"}') for each in site.workers),
