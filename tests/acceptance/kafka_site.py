@@ -15,12 +15,13 @@ from http.client import HTTPConnection, HTTPException
 
 import debian
 import msgspec
-from kafka_broker import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka_broker import KafkaAdminClient, KafkaConsumer, KafkaError, TopicPartition
 
 from monitor.core.event import Event
 from monitor.core.place import Registry
 from monitor.formats import fhir
 from monitor.formats.envelope import Told, Visited, decode
+from monitor.ingest.brokers import Trouble
 from monitor.notify.notice import Notice
 from monitor.rulefile.load import load_rules
 from monitor.runtime.rereading import whole
@@ -91,6 +92,18 @@ def events(count, kinds=("x", "y", "x", "discharge", "x"), patients=40):
 def _seconds(number):
     """When the kind of this number happens."""
     return 10 * (number // 5) + (0, 1, 4, 5, 6)[number % 5]
+
+
+def answered(ask, seconds=60):
+    """What the broker answers, asked again: on a busy machine its own controller may take it for gone for a moment, and it then knows of no broker."""
+    ends = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except (KafkaError, Trouble):
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.5)
 
 
 class Process:
@@ -278,14 +291,18 @@ class Site:
 
     def topic(self, name):
         """All records of a topic; those of a partition in order."""
-        return list(whole(self.cluster, self.cluster.topic(name)))
+        return answered(lambda: list(whole(self.cluster, self.cluster.topic(name))))
 
     def written(self, name, *partitions):
         """How many records were ever written to a topic, or to some of its partitions."""
-        with closing(KafkaConsumer(bootstrap_servers=self.broker.servers)) as consumer:
-            numbers = partitions or range(self.cluster.partitions)
-            places = [TopicPartition(self.cluster.topic(name), number) for number in numbers]
-            return sum(consumer.end_offsets(places).values())
+        numbers = partitions or range(self.cluster.partitions)
+        places = [TopicPartition(self.cluster.topic(name), number) for number in numbers]
+
+        def ends():
+            with closing(KafkaConsumer(bootstrap_servers=self.broker.servers)) as consumer:
+                return sum(consumer.end_offsets(places).values())
+
+        return answered(ends)
 
     def alter(self, name, **configs):
         """Give a topic other settings than the commands want."""
