@@ -410,7 +410,7 @@ class Working:
     async def _fill(self, share: _Share, end: int) -> None:
         """Read what the stream left out."""
         topic = self._events
-        while self._shares.get(share.number) is share:
+        while self._is_ours(share):
             try:
                 found = await asyncio.to_thread(between, self._cluster, topic, share.number, share.next, end)
                 break
